@@ -1,0 +1,1 @@
+"""distilora: which small text classifier should I ship, answered with evidence."""

@@ -1,0 +1,1 @@
+"""Where comments come from, what is wrong with them, how they are split, and how they become batches."""

@@ -1,0 +1,166 @@
+"""CSV and TSV files: RFC 4180 (https://www.rfc-editor.org/rfc/rfc4180), UTF-8, first record is the header."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from distilora.data.faults import listed
+from distilora.data.tables import Row, Table
+from distilora.errors import DataError
+
+# Far above the longest accepted text, so that a long text is told as such; low enough that a quotation mark that is
+# never closed cannot draw a whole large file into one field.
+_FIELD_LIMIT = 16_000_000
+_PROBLEMS = {
+    "expected after": "a quoted field goes on after its closing quotation mark; write a quotation mark within as two",
+    "unexpected end": "a quoted field is never closed; write a quotation mark within it as two",
+    "field larger": f"a field has more than {_FIELD_LIMIT:,} characters; is a quotation mark never closed?",
+    "new-line": "a carriage return stands alone outside quotation marks; end lines with a line feed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One record of the file, with its first line from 1 and its line count."""
+
+    fields: list[str]
+    problem: str | None
+    line: int
+    lines: int
+
+
+class _Lines:
+    """Decoded lines; a line that is not UTF-8 is noted in ``problem`` until somebody takes the note away."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._offset = 0
+        self.number = 0
+        self.problem: str | None = None
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        raw = next(self._stream)
+        self.number += 1
+        text, problem = decode_line(raw, offset=self._offset)
+        self.problem = self.problem or problem
+        self._offset += len(raw)
+        return text
+
+
+def decode_line(raw: bytes, *, offset: int) -> tuple[str, str | None]:
+    r"""Return a line as text, and what is wrong with its bytes or ``None``; a byte-order mark at offset 0 is dropped.
+
+    Args:
+        raw: the line with its line feed.
+        offset: bytes of the file before the line, for the message.
+
+    Example:
+        >>> decode_line(b"caf\xe9", offset=100)[1]
+        'byte 0xe9 at offset 103 is not UTF-8; save the file as UTF-8'
+    """
+    try:
+        text, problem = raw.decode("utf-8"), None
+    except UnicodeDecodeError as failure:
+        text = raw.decode("utf-8", "replace")
+        where = offset + failure.start
+        problem = f"byte 0x{raw[failure.start]:02x} at offset {where} is not UTF-8; save the file as UTF-8"
+    return (text.removeprefix("\ufeff") if offset == 0 else text), problem
+
+
+def open_delimited(path: Path, *, source: str, delimiter: str) -> Table:
+    """Return a CSV or TSV file as a table.
+
+    Args:
+        path: the file.
+        source: the name for messages.
+        delimiter: ``","`` or a tab.
+
+    Raises:
+        DataError: the file is empty, not text, or its header cannot be used.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), _FIELD_LIMIT))
+    columns = _header(path, source=source, delimiter=delimiter)
+
+    def rows(names: Sequence[str]) -> Iterator[Row]:
+        indices = [columns.index(name) for name in names]
+        with path.open("rb") as stream:
+            entries = _entries(stream, delimiter=delimiter)
+            next(entries)
+            for number, entry in enumerate(entries, start=1):
+                yield _row(entry, indices=indices, fields=len(columns), number=number)
+
+    return Table(source, columns, rows, part_column="split" if "split" in columns else None)
+
+
+def _header(path: Path, *, source: str, delimiter: str) -> tuple[str, ...]:
+    refuse_binary(path, source=source)
+    with path.open("rb") as stream:
+        entry = next(_entries(stream, delimiter=delimiter), None)
+    if entry is None:
+        raise DataError(f"{source}: the file is empty; give it a header line and one row for each comment")
+    if entry.problem:
+        raise DataError(f"{source} header: {entry.problem}")
+    columns = tuple(name.strip() for name in entry.fields)
+    others = [mark for mark in (";", "\t", ",") if mark != delimiter and mark in entry.fields[0]]
+    if len(columns) == 1 and others:
+        raise DataError(
+            f"{source}: the header {listed(columns)} is one column; {_expected(delimiter)}, not {others[0]!r}"
+        )
+    return columns
+
+
+def _expected(delimiter: str) -> str:
+    return "a .tsv file is separated by tabs" if delimiter == "\t" else "a .csv file is separated by commas"
+
+
+def refuse_binary(path: Path, *, source: str) -> None:
+    """Raise DataError if the file begins like UTF-16, or its first line like no text at all."""
+    with path.open("rb") as stream:
+        beginning = stream.readline(1024)
+    if beginning.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError(f"{source}: the file is UTF-16; save it as UTF-8")
+    if b"\0" in beginning:
+        raise DataError(f"{source}: NUL at byte {beginning.index(0)}: not a text file; save it as UTF-8 text")
+
+
+def _entries(stream: BinaryIO, *, delimiter: str) -> Iterator[_Entry]:
+    """Return the records, the header first, blank lines left out."""
+    lines = _Lines(stream)
+    # strict: else a quotation mark that is never closed would swallow rows without a word.
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    while True:
+        before, lines.problem, malformed, fields = lines.number, None, None, []
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as failure:
+            malformed = _reworded(str(failure))
+        if fields or malformed:
+            yield _Entry(fields, lines.problem or malformed, before + 1, lines.number - before)
+
+
+def _reworded(message: str) -> str:
+    return next((words for key, words in _PROBLEMS.items() if key in message), message)
+
+
+def _row(entry: _Entry, *, indices: Sequence[int], fields: int, number: int) -> Row:
+    last = entry.line + entry.lines - 1
+    place = f"lines {entry.line} to {last}" if entry.lines > 1 else f"line {entry.line}"
+    if place == f"line {number + 1}":
+        place = ""
+    problem = entry.problem
+    if problem is None and len(entry.fields) != fields:
+        problem = (
+            f"the header has {fields} fields, this row {len(entry.fields)}; put texts with commas in quotation marks"
+        )
+    if problem is not None:
+        return Row((), problem, place)
+    return Row(tuple(entry.fields[index] for index in indices), None, place)

@@ -1,0 +1,67 @@
+"""Every error that distilora raises on purpose.
+
+DistiloraError                 one line a user can act on; the command line prints it and exits with code 2
+├── ConfigError                a setting is unknown, of the wrong type or out of range
+├── DataError                  a source of comments cannot be used as it is
+├── ModelError                 an encoder or a saved model cannot be used as it is
+├── HubError                   the hub is needed and cannot be reached
+├── MissingExtraError          a library of an optional extra is not installed
+├── RunError                   a run or experiment folder cannot be used as it is
+└── VoidRunError               a guard found that a run's numbers would mean nothing
+"""
+
+from __future__ import annotations
+
+
+class DistiloraError(Exception):
+    """Base of every error raised on purpose; its text says where, what came, what is allowed, what to do."""
+
+
+class ConfigError(DistiloraError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+
+class DataError(DistiloraError):
+    """A source of comments cannot be used as it is."""
+
+
+class ModelError(DistiloraError):
+    """An encoder or a saved model cannot be used as it is."""
+
+
+class HubError(DistiloraError):
+    """The Hugging Face hub is needed and cannot be reached."""
+
+
+class MissingExtraError(DistiloraError):
+    """A library of an optional extra is not installed.
+
+    Args:
+        library: what could not be imported.
+        extra: the extra of distilora that brings it.
+
+    Example:
+        >>> print(MissingExtraError("torch", "train"))
+        torch is not installed: run pip install 'distilora[train]'
+    """
+
+    def __init__(self, library: str, extra: str) -> None:
+        super().__init__(f"{library} is not installed: run pip install 'distilora[{extra}]'")
+
+
+class RunError(DistiloraError):
+    """A run or experiment folder cannot be used as it is."""
+
+
+class VoidRunError(DistiloraError):
+    """A guard found that a run's numbers would mean nothing.
+
+    Args:
+        guard: name of the guard, as recorded in the result.
+        reason: what was seen, in one sentence.
+    """
+
+    def __init__(self, guard: str, reason: str) -> None:
+        super().__init__(f"{guard}: {reason}")
+        self.guard = guard
+        self.reason = reason

@@ -1,0 +1,47 @@
+"""Which software and which machine made a result."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from distilora.config import TrainingSettings
+from distilora.training.arguments import uses_bf16
+
+_LIBRARIES = ("distilora", "torch", "transformers", "peft", "accelerate", "tokenizers", "numpy", "scikit-learn")
+
+
+def versions() -> dict[str, str]:
+    """Return the version of Python, of distilora and of each library that decides numbers."""
+    found = {"python": platform.python_version()}
+    for library in _LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:  # running from a source tree that is not installed
+            continue
+    return found
+
+
+def machine(settings: TrainingSettings | None = None) -> str:
+    """Return processor, threads, device and precision in words; the latter two where a training is described.
+
+    Args:
+        settings: of the training.
+    """
+    words = [_processor(), f"{(settings and settings.threads) or torch.get_num_threads()} threads"]
+    if settings is not None:
+        words.append(torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU")
+        words.append("training in bfloat16" if uses_bf16(settings) else "training in float32")
+    return ", ".join(words)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

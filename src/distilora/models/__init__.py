@@ -1,0 +1,1 @@
+"""Encoders and what is made of them: classifiers, students, LoRA adapters."""

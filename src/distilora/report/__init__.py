@@ -1,0 +1,9 @@
+"""Results into a comparison, and a comparison into words, tables and figures, from result files alone."""
+
+from __future__ import annotations
+
+from distilora.report.comparison import Comparison, compare_runs
+from distilora.report.files import write_report
+from distilora.report.findings import findings
+
+__all__ = ["Comparison", "compare_runs", "findings", "write_report"]

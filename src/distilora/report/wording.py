@@ -1,0 +1,134 @@
+"""How numbers and foreign text are put into words: the same in Markdown, HTML and figures."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+from distilora.evaluation.records import Interval
+
+MISSING = "—"
+"""Stands where there is no number."""
+_BIDI_CONTROLS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def printable(text: str) -> str:
+    r"""Return foreign text on one line, with every character that cannot be shown or reverses others replaced.
+
+    Example:
+        >>> print(printable("two\nlines\x00"))
+        two lines�
+    """
+    shown = ("\ufffd" if unicodedata.category(c) in {"Cc", "Cs"} or c in _BIDI_CONTROLS else c for c in _one_line(text))
+    return "".join(shown)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return ``text`` made printable and, past ``limit`` characters, cut with an ellipsis.
+
+    Example:
+        >>> shortened("offensive language", 10)
+        'offensive…'
+    """
+    clean = printable(text)
+    return clean if len(clean) <= limit else clean[: limit - 1].rstrip() + "…"
+
+
+def number(value: float | None, decimals: int = 3) -> str:
+    """Return a number with a true minus sign, or a dash where it is missing.
+
+    Example:
+        >>> number(-0.25, 2), number(None)
+        ('−0.25', '—')
+    """
+    return MISSING if value is None else f"{value:.{decimals}f}".replace("-", "−")
+
+
+def count(value: float | None) -> str:
+    """Return a whole number with its thousands set apart, or a dash where it is missing.
+
+    Example:
+        >>> count(66956546)
+        '66,956,546'
+    """
+    return MISSING if value is None else f"{value:,.0f}"
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage with three digits that count, at most one of them after the point.
+
+    Example:
+        >>> percent(0.7712), percent(0.9914), percent(1.0), percent(0.0026)
+        ('77.1 %', '99.1 %', '100 %', '0.3 %')
+    """
+    value = 100 * share
+    return f"{value:.0f} %" if value >= 99.95 else f"{value:.1f} %"
+
+
+def points(difference: float, *, signed: bool = True) -> str:
+    """Return a difference of macro-F1 in points, 100 times its value.
+
+    Example:
+        >>> points(-0.0061), points(0.0073), points(0.0)
+        ('−0.6', '+0.7', '0.0')
+    """
+    shown = f"{abs(100 * difference):.1f}"
+    if float(shown) == 0 or not signed:
+        return shown
+    return ("−" if difference < 0 else "+") + shown
+
+
+def span(interval: Interval | None, decimals: int = 3) -> str:
+    """Return an interval as ``low to high``, or a dash where it is missing."""
+    if interval is None:
+        return MISSING
+    return f"{number(interval.low, decimals)} to {number(interval.high, decimals)}"
+
+
+def points_span(interval: Interval) -> str:
+    """Return an interval of differences in points.
+
+    Example:
+        >>> points_span(Interval(low=-0.019, high=0.007))
+        '−1.9 to +0.7'
+    """
+    return f"{points(interval.low)} to {points(interval.high)}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time in seconds below two minutes, else in minutes or hours.
+
+    Example:
+        >>> duration(12.34), duration(300), duration(9000), duration(None)
+        ('12.3 s', '5.0 min', '2.5 h', '—')
+    """
+    if seconds is None:
+        return MISSING
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as English lists them.
+
+    Example:
+        >>> listed(["odd", "even", "lora"])
+        'odd, even and lora'
+    """
+    shown = [printable(name) for name in names]
+    return " and ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
+
+
+def counted(amount: int, noun: str) -> str:
+    """Return an amount with its noun, in the plural where it is not one.
+
+    Example:
+        >>> counted(1, "seed"), counted(3, "seed")
+        ('1 seed', '3 seeds')
+    """
+    return f"{amount:,} {noun}" + ("" if amount == 1 else "s")

@@ -1,0 +1,82 @@
+"""The settings of ``[training]`` in the words of ``transformers``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers import TrainingArguments
+
+from distilora.config import MethodKind, TrainingSettings
+
+_WIDE = 512
+_LEARNING_RATES: dict[MethodKind, tuple[float, float]] = {
+    # (hidden width up to 512, wider); chosen by validation macro-F1, see docs/settings.md.
+    "teacher": (1e-4, 3e-5),
+    "student": (1e-4, 5e-5),
+    "lora": (1e-3, 5e-4),
+}
+
+
+def default_learning_rate(kind: MethodKind, *, width: int) -> float:
+    """Return the peak learning rate for a method on an encoder of this hidden width.
+
+    Example:
+        >>> default_learning_rate("teacher", width=384), default_learning_rate("teacher", width=768)
+        (0.0001, 3e-05)
+    """
+    return _LEARNING_RATES[kind][width > _WIDE]
+
+
+def computes_in_bf16() -> bool:
+    """Return whether this machine multiplies bfloat16 matrices natively, and so faster than float32."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def uses_bf16(settings: TrainingSettings) -> bool:
+    """Return whether a training with these settings computes in bfloat16 here."""
+    return settings.precision == "bf16" or (settings.precision == "auto" and computes_in_bf16())
+
+
+def training_arguments(
+    settings: TrainingSettings, *, folder: Path, seed: int, epochs: int | None = None
+) -> TrainingArguments:
+    """Return the arguments of ``transformers.Trainer``.
+
+    Args:
+        settings: of the method; its learning rate must be given.
+        folder: for checkpoints.
+        seed: of dropout.
+        epochs: fewer epochs than ``settings`` says, for a training that has already stopped early.
+    """
+    if settings.learning_rate is None:
+        raise ValueError("learning_rate is not set: resolve it with default_learning_rate first")
+    return TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=epochs or settings.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        warmup_steps=settings.warmup,
+        lr_scheduler_type="linear",
+        max_grad_norm=settings.max_grad_norm,
+        optim="adamw_torch_fused",
+        bf16=uses_bf16(settings),
+        use_cpu=not torch.cuda.is_available(),
+        seed=seed,
+        data_seed=seed,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="macro_f1",
+        greater_is_better=True,
+        logging_steps=settings.logging_steps,
+        logging_first_step=True,
+        logging_nan_inf_filter=False,
+        remove_unused_columns=False,
+        disable_tqdm=True,
+        report_to="none",
+    )

@@ -1,0 +1,86 @@
+"""What watches a training: its clock, its progress bar, and the end of losses that are no numbers."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+from tqdm.auto import tqdm
+from transformers import TrainerCallback
+from transformers.trainer_callback import ExportableState
+
+from distilora.errors import VoidRunError
+
+
+class TrainingClock(TrainerCallback, ExportableState):  # type: ignore[misc]
+    """Adds up the seconds between the begin and the end of each epoch, over resumed runs too.
+
+    Evaluation and checkpoints fall outside, since both come after an epoch's end.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._began: float | None = None
+
+    def on_epoch_begin(self, *_: Any, **__: Any) -> None:
+        """Start the clock."""
+        self._began = time.perf_counter()
+
+    def on_epoch_end(self, *_: Any, **__: Any) -> None:
+        """Add what went by since the epoch's begin."""
+        if self._began is not None:
+            self.seconds += time.perf_counter() - self._began
+            self._began = None
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint must keep."""
+        return {"args": {}, "attributes": {"seconds": self.seconds}}
+
+
+class FiniteLoss(TrainerCallback):  # type: ignore[misc]
+    """Ends a run whose loss is no longer a number."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:  # noqa: ARG002
+        """Raise ``VoidRunError`` where a logged loss is infinite or not a number."""
+        for name, value in (logs or {}).items():
+            if "loss" in name and not math.isfinite(value):
+                raise VoidRunError("finite loss", f"{name} is {value} at step {state.global_step}")
+
+
+class ProgressBar(TrainerCallback):  # type: ignore[misc]
+    """One line with steps, time left, loss and the last validation macro-F1; gone when training ends."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._bar: Any = None
+        self._shown: dict[str, str] = {}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+        """Open the bar where the run goes on."""
+        self._bar = tqdm(
+            total=state.max_steps, initial=state.global_step, desc=self._title, unit="step", leave=False, dynamic_ncols=True
+        )
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        """Count one step."""
+        if self._bar is not None:
+            self._bar.update()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:  # noqa: ARG002
+        """Show the newest loss and score."""
+        for key, name in (("loss", "loss"), ("eval_macro_f1", "validation macro-F1")):
+            if logs and key in logs:
+                self._shown[name] = f"{logs[key]:.3f}"
+        if self._bar is not None:
+            self._bar.set_postfix(self._shown, refresh=False)
+
+    def on_train_end(self, *_: Any, **__: Any) -> None:
+        """Close the bar."""
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar off the terminal, also after an error."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

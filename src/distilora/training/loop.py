@@ -1,0 +1,166 @@
+"""One training from begin to end, going on where it was broken off."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback
+
+from distilora.config import TrainingSettings
+from distilora.data.batches import LabelledRows
+from distilora.losses.objective import Objective
+from distilora.models.embeddings import keep_seen_rows, restore_all_rows
+from distilora.training.arguments import training_arguments
+from distilora.training.callbacks import FiniteLoss, ProgressBar, TrainingClock
+from distilora.training.trainer import DistillationTrainer, LiveTeacher, Scores
+
+_STATE_FILE = "trainer_state.json"
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """Everything a training needs beside the model."""
+
+    settings: TrainingSettings
+    objective: Objective
+    train: LabelledRows
+    validation: LabelledRows
+    seed: int
+    folder: Path
+    """Where checkpoints are kept until the training is complete."""
+    title: str
+    """What the progress bar is called."""
+    teacher: LiveTeacher | None = None
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is known of a training once it is done."""
+
+    seconds: float
+    """The loop alone: evaluations and checkpoints left out, resumed stretches added."""
+    epochs: int
+    best_epoch: int
+    log: tuple[dict[str, Any], ...]
+    """What ``transformers.Trainer`` logged, in order."""
+
+
+def train_model(model: nn.Module, task: TrainingTask, *, scores: Scores) -> Training:
+    """Train ``model`` in place and leave the weights of its best epoch in it.
+
+    Checkpoints are written at the end of each epoch. A training that was broken off, even by kill -9, goes on from
+    the last of them and, with the same number of threads, ends in the same bits.
+
+    Args:
+        model: a classifier; what is to be trained requires gradients.
+        task: data, objective and settings.
+        scores: from logits and labels to scores by name; ``macro_f1`` decides which epoch is best.
+
+    Raises:
+        VoidRunError: the loss is not finite.
+    """
+    checkpoint = _last_checkpoint(task.folder)
+    full_table = _train_seen_rows_only(model, task.train)
+    bar = ProgressBar(task.title)
+    trainer = _trainer(model, task, bar, scores=scores, epochs=_epochs_when_stopped(checkpoint))
+    if checkpoint:
+        logger.info("%s: going on from %s", task.title, checkpoint.name)
+    try:
+        with _threads(task.settings.threads):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finally:
+        bar.close()
+    if full_table:
+        restore_all_rows(model)
+    return _training(trainer)
+
+
+def _train_seen_rows_only(model: nn.Module, rows: LabelledRows) -> bool:
+    """Train only those rows of a trainable word-embedding table that occur; return whether there is such a table."""
+    if not isinstance(model, PreTrainedModel) or not model.get_input_embeddings().weight.requires_grad:
+        return False
+    keep_seen_rows(model, np.unique(rows.texts.ids))
+    return True
+
+
+def _trainer(
+    model: nn.Module, task: TrainingTask, bar: ProgressBar, *, scores: Scores, epochs: int | None
+) -> DistillationTrainer:
+    callbacks: list[Any] = [TrainingClock(), FiniteLoss(), bar]
+    if task.settings.patience:
+        callbacks.append(EarlyStoppingCallback(early_stopping_patience=task.settings.patience))
+    trainer = DistillationTrainer(
+        model,
+        args=training_arguments(task.settings, folder=task.folder, seed=task.seed, epochs=epochs),
+        objective=task.objective,
+        train=task.train,
+        validation=task.validation,
+        scores=scores,
+        teacher=task.teacher,
+        callbacks=callbacks,
+    )
+    trainer.remove_callback(PrinterCallback)  # it prints every entry of the log
+    return trainer
+
+
+def _last_checkpoint(folder: Path) -> Path | None:
+    """Return the newest checkpoint that was written to its end, or nothing where there is none to go on from."""
+    steps = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    for path in steps:
+        state = _state(path)
+        if state is not None and Path(state["best_model_checkpoint"] or "").is_dir():
+            return path
+    return None
+
+
+def _state(checkpoint: Path) -> dict[str, Any] | None:
+    """Return the state of a checkpoint, which is the last file to be written, or nothing where it is not whole."""
+    try:
+        state: dict[str, Any] = json.loads((checkpoint / _STATE_FILE).read_text())
+    except (OSError, ValueError):
+        return None
+    return state
+
+
+def _epochs_when_stopped(checkpoint: Path | None) -> int | None:
+    """Return how many epochs a training took that had already stopped early, or nothing where it had not."""
+    state = _state(checkpoint) if checkpoint else None
+    stopping = (state or {}).get("stateful_callbacks", {}).get("EarlyStoppingCallback")
+    if not state or not stopping:
+        return None
+    waited = stopping["attributes"]["early_stopping_patience_counter"]
+    return round(state["epoch"]) if waited >= stopping["args"]["early_stopping_patience"] else None
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Compute on ``count`` processor threads meanwhile."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _training(trainer: DistillationTrainer) -> Training:
+    # A resumed trainer has put a new clock in the place of ours.
+    clock = next(callback for callback in trainer.callback_handler.callbacks if isinstance(callback, TrainingClock))
+    evaluations: Sequence[dict[str, Any]] = [entry for entry in trainer.state.log_history if "eval_macro_f1" in entry]
+    best = max(evaluations, key=lambda entry: entry["eval_macro_f1"])  # the first of equals, as the trainer keeps it
+    return Training(
+        seconds=clock.seconds,
+        epochs=round(evaluations[-1]["epoch"]),
+        best_epoch=round(best["epoch"]),
+        log=tuple(trainer.state.log_history),
+    )
