@@ -1,1 +1,65 @@
-"""distilora: which small text classifier should I ship, answered with evidence."""
+"""distilora: which small text classifier should I ship, answered with evidence.
+
+The same as on the command line, from Python; nothing heavy is imported before it is used:
+
+>>> import distilora
+>>> settings = distilora.read_experiment(assignments=["run=odd", "seeds=0,1,2"])
+>>> settings.method_names
+('teacher', 'odd')
+>>> comments = distilora.read_comments("sample")
+>>> comments.label_names
+('not toxic', 'toxic')
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from distilora.api import Outcome, compare
+    from distilora.config import ExperimentSettings, read_experiment
+    from distilora.data.inspection import inspect_comments
+    from distilora.data.sources import read_comments
+    from distilora.data.splits import split_comments
+    from distilora.errors import DistiloraError
+    from distilora.report import write_report
+    from distilora.runs import load_experiment
+
+_HOMES = {
+    "DistiloraError": "distilora.errors",
+    "ExperimentSettings": "distilora.config",
+    "Outcome": "distilora.api",
+    "compare": "distilora.api",
+    "inspect_comments": "distilora.data.inspection",
+    "load_experiment": "distilora.runs",
+    "read_comments": "distilora.data.sources",
+    "read_experiment": "distilora.config",
+    "split_comments": "distilora.data.splits",
+    "write_report": "distilora.report",
+}
+
+__all__ = [
+    "DistiloraError",
+    "ExperimentSettings",
+    "Outcome",
+    "compare",
+    "inspect_comments",
+    "load_experiment",
+    "read_comments",
+    "read_experiment",
+    "split_comments",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Return a part of the public surface, imported now that it is asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'distilora' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Return the public surface."""
+    return __all__

@@ -37,9 +37,9 @@ Seeds = Annotated[
 
 
 class Settings(BaseModel):
-    """A table of settings: frozen, and no key beyond those declared."""
+    """A table of settings: frozen, no key beyond those declared, every number finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 Record = TypeVar("Record", bound=Settings)
@@ -55,9 +55,9 @@ class DataSettings(Settings):
     positive: Names = Field((), description="classes that count as hateful; stored with the model")
     faults: Literal["refuse", "skip"] = Field("refuse", description="what to do about rows that cannot be used")
     split_seed: int = Field(1150, ge=0, description="seed of the split; the same for all seeds of an experiment")
-    train_samples: int | None = Field(None, ge=2, description="training rows to use at most; absent: all")
-    validation_samples: int | None = Field(None, ge=2, description="validation rows to use at most; absent: all")
-    test_samples: int | None = Field(None, ge=2, description="test rows to use at most; absent: all")
+    train_samples: int | None = Field(None, ge=2, description="training rows to use; absent: all")
+    validation_samples: int | None = Field(None, ge=2, description="validation rows to use; absent: all")
+    test_samples: int | None = Field(None, ge=2, description="test rows to use; absent: all")
     balance: bool = Field(False, description="take equal shares of the classes, for training only")
 
 
@@ -84,8 +84,9 @@ class TrainingSettings(Settings):
     max_grad_norm: float = Field(1.0, gt=0, description="gradients longer than this are shortened to it")
     dropout: float | None = Field(None, ge=0, lt=1, description="dropout in the encoder; absent: its own")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
-    class_weights: Literal["none", "balanced"] = Field(
-        "none", description="balanced: the cross-entropy weighs classes by the inverse of their frequency"
+    class_weights: Literal["none", "sqrt", "balanced"] = Field(
+        "none",
+        description="cross-entropy weighs classes by the inverse of their frequency (balanced), of its root (sqrt), or not",
     )
     patience: int = Field(2, ge=0, description="epochs without a better validation macro-F1 before it stops; 0: never")
     precision: Literal["auto", "bf16", "fp32"] = Field(
@@ -140,16 +141,14 @@ class MethodSettings(Settings):
     lora: LoraSettings = LoraSettings()
 
 
+_STUDENT: Table = {"kind": "student", "training": {"epochs": 5, "dropout": 0.0}}
+# None is like another: what an experiment changes in one preset changes no other.
 PRESETS: Mapping[str, Table] = {
     "teacher": {"kind": "teacher"},
-    "odd": {"kind": "student", "layers": "odd", "training": {"epochs": 5, "dropout": 0.0}},
-    "even": {"like": "odd", "layers": "even"},
-    "first": {"like": "odd", "layers": "first"},
-    "last": {"like": "odd", "layers": "last"},
-    "spread": {"like": "odd", "layers": "spread"},
+    **{name: {**_STUDENT, "layers": name} for name in ("odd", "even", "first", "last", "spread")},
     "lora": {"kind": "lora"},
     # The setting of the earlier projects, to compare with.
-    "lora-qv": {"like": "lora", "lora": {"targets": ["query", "value"], "alpha": 32.0, "dropout": 0.1}},
+    "lora-qv": {"kind": "lora", "lora": {"targets": ["query", "value"], "alpha": 32.0, "dropout": 0.1}},
 }
 _SHARED_TABLES: Mapping[str, type[Settings]] = {
     "training": TrainingSettings,
@@ -238,14 +237,13 @@ class ExperimentSettings(Settings):
                     f'method name "{link}": use lower-case letters, digits, dots and hyphens; '
                     f"{' and '.join(_RESERVED_NAMES)} are taken by the baselines"
                 )
-            own = self.methods[link].like if link in self.methods else None
-            parent = own or PRESETS.get(link, {}).get("like")
+            parent = self.methods[link].like if link in self.methods else None
             if parent is None:
                 if link not in PRESETS:
                     raise ConfigError(f'methods.{link}: say which method it is like, such as like = "odd"')
                 return chain
             if parent in chain:
-                raise ConfigError(f"methods.{link}: like = \"{parent}\" leads in a circle: {' → '.join(chain)}")
+                raise ConfigError(f'methods.{link}: like = "{parent}" leads in a circle: {" → ".join(chain)}')
             chain.insert(0, parent)
 
 
@@ -294,7 +292,9 @@ def to_toml(table: Mapping[str, Any]) -> str:
 
 def _toml_lines(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
     inner = {key: value for key, value in table.items() if isinstance(value, Mapping)}
-    plain = [f"{_toml_key(key)} = {_toml(value)}" for key, value in table.items() if key not in inner and value is not None]
+    plain = [
+        f"{_toml_key(key)} = {_toml(value)}" for key, value in table.items() if key not in inner and value is not None
+    ]
     lines = [f"[{'.'.join(map(_toml_key, path))}]", *plain] if path and (plain or not inner) else plain
     for key, value in inner.items():
         lines += ["", *_toml_lines(value, (*path, key))]
@@ -302,7 +302,7 @@ def _toml_lines(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
 
 
 def _toml_key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml(key)
 
 
 def _toml(value: object) -> str:
@@ -322,7 +322,7 @@ def _validated(record: type[Record], table: Table, *, where: str) -> Record:
 def _first_problem(failure: ValidationError, record: type[Settings], *, where: str) -> str:
     first = failure.errors()[0]
     keys = [str(part) for part in first["loc"]]
-    place = ": ".join(part for part in (where, ".".join(keys)) if part)
+    place = (f"{where}: " if where.endswith(".toml") else f"{where}." if where and keys else where) + ".".join(keys)
     if first["type"] == "extra_forbidden":
         allowed = _fields_at(record, keys[:-1])
         nearest = _nearest(keys[-1], allowed)

@@ -89,18 +89,26 @@ def require_trainable_classifier(model: nn.Module, fresh: Sequence[str]) -> None
 
     Args:
         model: about to be trained.
-        fresh: names of the modules that the encoder's checkpoint lacks, such as ``classifier`` and ``pooler``.
+        fresh: dotted names of the modules that the encoder's checkpoint lacks, such as ``classifier``.
     """
-    trainable = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    # peft keeps the module as it was, frozen and unused, beside the one that it trains.
+    used = {f".{name}": weight for name, weight in model.named_parameters() if ".original_module." not in name}
     for module in fresh:
-        if not any(module in name for name in trainable):
+        weights = [weight for name, weight in used.items() if f".{module}." in name]
+        if not weights or not all(weight.requires_grad for weight in weights):
             raise VoidRunError(TRAINABLE_CLASSIFIER, f"{module} starts from random weights and is frozen")
 
 
 def require_same_logits(trained: NDArray[np.float32], reloaded: NDArray[np.float32]) -> None:
-    """Refuse a saved model that does not repeat the logits of the model that was trained, both of shape (rows, labels)."""
+    """Refuse a saved model that does not repeat its logits.
+
+    Args:
+        trained: of the model as it was trained, shape (rows, labels).
+        reloaded: of the model that was opened anew, same shape.
+    """
     furthest = float(np.abs(trained - reloaded).max())
     if not furthest <= _RELOAD_TOLERANCE:
         raise VoidRunError(
-            SAME_AFTER_RELOAD, f"logits differ by {furthest:.2g} after saving and loading, allowed is {_RELOAD_TOLERANCE:g}"
+            SAME_AFTER_RELOAD,
+            f"logits differ by {furthest:.2g} after saving and loading, allowed is {_RELOAD_TOLERANCE:g}",
         )

@@ -200,7 +200,9 @@ def read_logits(folder: Path) -> dict[str, NDArray[Any]]:
     try:
         return dict(load_file(folder / LOGITS_FILE))
     except Exception as error:  # safetensors raises its own and the operating system's
-        raise RunError(f"{folder / LOGITS_FILE}: not readable: {_one_line(error)}; delete {folder} and run again") from None
+        raise RunError(
+            f"{folder / LOGITS_FILE}: not readable: {_one_line(error)}; delete {folder} and run again"
+        ) from None
 
 
 def load_experiment(folder: Path) -> list[RunRecord]:

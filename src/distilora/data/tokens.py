@@ -62,17 +62,24 @@ class EncodedTexts:
         return ids, mask.astype(np.int64)
 
 
-def encode_texts(texts: Sequence[str], tokenizer: Tokenizer, *, max_length: int) -> EncodedTexts:
-    """Return the token ids of ``texts``, each cut to ``max_length`` tokens, special tokens included."""
+def encode_texts(texts: Sequence[str], tokenizer: Tokenizer, *, max_length: int | None) -> EncodedTexts:
+    """Return the token ids of texts.
+
+    Args:
+        texts: to encode.
+        tokenizer: of the encoder.
+        max_length: texts are cut to so many tokens, special tokens included; ``None``: not at all.
+    """
     pieces: list[list[int]] = []
     for start in range(0, len(texts), _TEXTS_A_CALL):
         batch = list(texts[start : start + _TEXTS_A_CALL])
         answer = tokenizer(
             batch,
-            truncation=True,
+            truncation=max_length is not None,
             max_length=max_length,
             return_attention_mask=False,
             return_token_type_ids=False,
+            verbose=False,  # else a text over the model's length is warned of, though it may be cut later
         )
         pieces.extend(answer["input_ids"])
     lengths = np.fromiter((len(piece) for piece in pieces), dtype=np.int64, count=len(pieces))

@@ -30,9 +30,7 @@ class Baseline:
     """What was chosen on validation, in words."""
 
 
-def majority_baseline(
-    labels: NDArray[np.int64], *, classes: int, validation_rows: int, test_rows: int
-) -> Baseline:
+def majority_baseline(labels: NDArray[np.int64], *, classes: int, validation_rows: int, test_rows: int) -> Baseline:
     """Return the baseline that gives every row the class frequencies of the training labels.
 
     Args:

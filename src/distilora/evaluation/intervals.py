@@ -49,8 +49,14 @@ def macro_f1_interval(
     return _interval(labels, predictions, _macro_f1, classes=classes, seed=seed, resamples=resamples)
 
 
-def difference_interval(
-    labels: Classes, predictions_a: Classes, predictions_b: Classes, *, classes: int, seed: int = 0, resamples: int = 2000
+def difference_interval(  # noqa: PLR0913 - as its neighbours, with a second method
+    labels: Classes,
+    predictions_a: Classes,
+    predictions_b: Classes,
+    *,
+    classes: int,
+    seed: int = 0,
+    resamples: int = 2000,
 ) -> Interval:
     """Return the 95 % interval of macro-F1(a) − macro-F1(b), both on the same resampled rows, seeds averaged.
 
@@ -71,7 +77,7 @@ def difference_interval(
     return _percentiles(scores[:split].mean(axis=0) - scores[split:].mean(axis=0))
 
 
-def _interval(
+def _interval(  # noqa: PLR0913
     labels: Classes,
     predictions: Classes,
     score: Callable[[Confusions], NDArray[np.float64]],
@@ -84,7 +90,7 @@ def _interval(
     return _percentiles(scores.mean(axis=0))
 
 
-def _resampled_scores(
+def _resampled_scores(  # noqa: PLR0913
     labels: Classes,
     predictions: Classes,
     score: Callable[[Confusions], NDArray[np.float64]],

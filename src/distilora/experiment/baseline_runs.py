@@ -42,9 +42,7 @@ def _tfidf(materials: Materials) -> Baseline:
     )
 
 
-def _baseline_run(
-    name: str, fit: Callable[[Materials], Baseline], materials: Materials, experiment: Path
-) -> RunRecord:
+def _baseline_run(name: str, fit: Callable[[Materials], Baseline], materials: Materials, experiment: Path) -> RunRecord:
     final = run_folder(experiment, name, _SEED)
     partial = claim_run(experiment, name, _SEED, {"seed": _SEED, "method": {"name": name, "kind": "baseline"}})
     if partial is None:

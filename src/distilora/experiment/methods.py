@@ -49,9 +49,7 @@ class Candidate:
     teacher_model: nn.Module | None = None
 
 
-def build_candidate(
-    method: MethodSettings, materials: Materials, *, seed: int, teacher: RunRecord | None
-) -> Candidate:
+def build_candidate(method: MethodSettings, materials: Materials, *, seed: int, teacher: RunRecord | None) -> Candidate:
     """Return the model of a method before its training.
 
     Args:
@@ -170,8 +168,8 @@ def class_weights(choice: str, labels: Sequence[int] | NDArray[np.int64], *, cla
     """Return how much a row of each class counts, shape (classes,), averaging 1 over the rows; nothing for ``none``.
 
     Args:
-        choice: ``none`` or ``balanced``.
-        labels: of the training rows, shape (rows,).
+        choice: ``none``; ``balanced``, the inverse of a class's frequency; ``sqrt``, the inverse of its square root.
+        labels: of the training rows, shape (rows,); every class must occur.
         classes: how many classes there are.
 
     Example:
@@ -180,5 +178,6 @@ def class_weights(choice: str, labels: Sequence[int] | NDArray[np.int64], *, cla
     """
     if choice == "none":
         return None
-    counts = np.bincount(labels, minlength=classes)
-    return torch.tensor(len(labels) / (classes * counts), dtype=torch.float32)
+    shares = np.bincount(labels, minlength=classes) / len(labels)
+    weights = shares ** (-0.5 if choice == "sqrt" else -1.0)
+    return torch.tensor(weights / (shares * weights).sum(), dtype=torch.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -36,24 +37,24 @@ def run_experiment(
         claim_experiment(folder, materials.identity)
         _tell_of(materials, tell)
         records = run_baselines(materials, folder)
-        total = len(settings.seeds) * len(settings.method_names)
+        numbers, total = itertools.count(1), len(settings.seeds) * len(settings.method_names)
         for seed in settings.seeds:
-            records += _run_seed(seed, materials, folder, tell=tell, first=len(records) - 1, total=total)
+            records += _run_seed(
+                seed, materials, folder, tell=lambda outcome: tell(f"{next(numbers)}/{total} {outcome}")
+            )
     return records
 
 
-def _run_seed(
-    seed: int, materials: Materials, folder: Path, *, tell: Callable[[str], None], first: int, total: int
-) -> list[RunRecord]:
+def _run_seed(seed: int, materials: Materials, folder: Path, *, tell: Callable[[str], None]) -> list[RunRecord]:
     records: list[RunRecord] = []
     teacher: RunRecord | None = None
-    for number, name in enumerate(materials.settings.method_names, start=first):
+    for name in materials.settings.method_names:
         method = resolved(materials.settings.method(name), materials)
         record = train_run(method, materials, folder, seed=seed, teacher=teacher)
         if name == "teacher":
             teacher = record
         records.append(record)
-        tell(f"{number}/{total} {_outcome(record)}")
+        tell(_outcome(record))
     return records
 
 

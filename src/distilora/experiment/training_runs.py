@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,8 @@ from distilora.experiment.materials import Materials
 from distilora.experiment.methods import Candidate, build_candidate, first_rows_logits, trainable_hash
 from distilora.experiment.provenance import machine, versions
 from distilora.models.encoders import save_trained
-from distilora.models.weights import parameter_counts, weights_hash
 from distilora.models.inference import compute_logits
+from distilora.models.weights import parameter_counts, weights_hash
 from distilora.runs import (
     MODEL_FOLDER,
     HistoryEntry,
@@ -37,6 +39,15 @@ from distilora.training.loop import Training, TrainingTask, train_model
 
 _CHECKPOINTS = "checkpoints"
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """What a run leaves beside its model."""
+
+    result: Result
+    history: Sequence[HistoryEntry] = ()
+    logits: Mapping[str, NDArray[Any]] | None = None
 
 
 def resolved(method: MethodSettings, materials: Materials) -> MethodSettings:
@@ -73,11 +84,14 @@ def train_run(
     if partial is None:
         return read_run(final)
     try:
-        _train(method, materials, partial, final, seed=seed, teacher=teacher)
+        made = _train(method, materials, partial, seed=seed, teacher=teacher)
     except VoidRunError as void:
         logger.warning("%s seed %d is void: %s", method.name, seed, void)
-        _clear(partial)
-        complete_run(partial, final, result=_result(method, materials, seed=seed, void=str(void)))
+        made = _Made(_result(method, materials, seed=seed, void=str(void)))
+        # Somebody could take it for a good one.
+        shutil.rmtree(partial / MODEL_FOLDER, ignore_errors=True)
+    shutil.rmtree(partial / _CHECKPOINTS, ignore_errors=True)
+    complete_run(partial, final, result=made.result, history=made.history, logits=made.logits)
     return read_run(final)
 
 
@@ -85,11 +99,10 @@ def _train(
     method: MethodSettings,
     materials: Materials,
     partial: Path,
-    final: Path,
     *,
     seed: int,
     teacher: RunRecord | None,
-) -> None:
+) -> _Made:
     candidate = build_candidate(method, materials, seed=seed, teacher=teacher)
     total, trainable = parameter_counts(candidate.model)
     before = trainable_hash(candidate.model)
@@ -100,7 +113,9 @@ def _train(
     _save(candidate.model, materials, partial)
     passed.append(_check_reload(candidate, materials, partial))
     logits = {"validation": compute_logits(candidate.model, materials.texts["validation"])}
-    validation = evaluate_logits(logits["validation"], materials.labels["validation"], label_names=materials.label_names)
+    validation = evaluate_logits(
+        logits["validation"], materials.labels["validation"], label_names=materials.label_names
+    )
     passed += _check_validation(method, validation, materials)
     if method.kind == "teacher":
         logits["train"] = compute_logits(candidate.model, materials.texts["train"], bf16=uses_bf16(method.training))
@@ -122,8 +137,7 @@ def _train(
         validation=validation,
         test=test,
     )
-    shutil.rmtree(partial / _CHECKPOINTS, ignore_errors=True)
-    complete_run(partial, final, result=result, history=_history(training), logits=with_labels(logits, materials.labels))
+    return _Made(result, _history(training), with_labels(logits, materials.labels))
 
 
 def _task(
@@ -150,7 +164,8 @@ def _check_weights(candidate: Candidate, before: str) -> list[str]:
 
 
 def _check_reload(candidate: Candidate, materials: Materials, partial: Path) -> str:
-    reloaded = candidate.reload(partial / MODEL_FOLDER)
+    # On the same device, for another one rounds otherwise.
+    reloaded = candidate.reload(partial / MODEL_FOLDER).to(next(candidate.model.parameters()).device)
     guards.require_same_logits(first_rows_logits(candidate.model, materials), first_rows_logits(reloaded, materials))
     return guards.SAME_AFTER_RELOAD
 
@@ -171,12 +186,6 @@ def _save(model: Any, materials: Materials, partial: Path) -> None:
 def _size_bytes(method: MethodSettings, materials: Materials, partial: Path) -> int:
     own = sum(path.stat().st_size for path in (partial / MODEL_FOLDER).glob("*.safetensors"))
     return own + materials.encoder.size_bytes if method.kind == "lora" else own
-
-
-def _clear(partial: Path) -> None:
-    """Leave nothing of a void run's model that somebody could take for a good one."""
-    for name in (_CHECKPOINTS, MODEL_FOLDER):
-        shutil.rmtree(partial / name, ignore_errors=True)
 
 
 def _scores(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
@@ -227,5 +236,3 @@ def _result(
             "machine": machine(method.training),
         }
     )
-
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from distilora.config import DistillationSettings
@@ -50,10 +51,11 @@ class Objective:
             states: needed by ``cosine_hidden``; where absent, that term is left out.
         """
         weights = self.weights
+        class_weights = None if self.class_weights is None else self.class_weights.to(logits.device)
         terms: dict[str, Tensor] = {}
         if weights.hard:
             terms["hard"] = hard_target_loss(
-                logits, labels, class_weights=self.class_weights, label_smoothing=self.label_smoothing
+                logits, labels, class_weights=class_weights, label_smoothing=self.label_smoothing
             )
         if teacher_logits is not None and weights.soft:
             terms["soft"] = soft_target_loss(logits, teacher_logits, temperature=weights.temperature)
@@ -65,5 +67,4 @@ class Objective:
 
     def total(self, terms: Mapping[str, Tensor]) -> Tensor:
         """Return the weighted sum of ``terms``, shape ()."""
-        weighted = [getattr(self.weights, name) * term for name, term in terms.items()]
-        return sum(weighted[1:], start=weighted[0])
+        return torch.stack([getattr(self.weights, name) * term for name, term in terms.items()]).sum()

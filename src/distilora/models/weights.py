@@ -11,13 +11,14 @@ from torch import nn
 def parameter_counts(model: nn.Module) -> tuple[int, int]:
     """Return how many parameters a model has and how many of them training may change; shared ones count once.
 
+    What peft keeps of a module beside the copy that it trains is not needed to run the model and does not count.
     Count a model whose embedding keeps only seen rows after :func:`distilora.models.embeddings.restore_all_rows`.
 
     Example:
         >>> parameter_counts(nn.Linear(3, 2))
         (8, 8)
     """
-    parameters = list(model.parameters())
+    parameters = [weight for name, weight in model.named_parameters() if ".original_module." not in name]
     total = sum(parameter.numel() for parameter in parameters)
     return total, sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
 

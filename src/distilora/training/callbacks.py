@@ -6,7 +6,7 @@ import math
 import time
 from typing import Any
 
-from tqdm.auto import tqdm
+from tqdm.auto import tqdm  # type: ignore[import-untyped]
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
@@ -48,6 +48,14 @@ class FiniteLoss(TrainerCallback):  # type: ignore[misc]
                 raise VoidRunError("finite loss", f"{name} is {value} at step {state.global_step}")
 
 
+class EpochEndLog(TrainerCallback):  # type: ignore[misc]
+    """Asks for an entry of the log at each epoch's end too, so that a resumed training has the same entries."""
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+        """Ask for it."""
+        control.should_log = True
+
+
 class ProgressBar(TrainerCallback):  # type: ignore[misc]
     """One line with steps, time left, loss and the last validation macro-F1; gone when training ends."""
 
@@ -59,7 +67,13 @@ class ProgressBar(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """Open the bar where the run goes on."""
         self._bar = tqdm(
-            total=state.max_steps, initial=state.global_step, desc=self._title, unit="step", leave=False, dynamic_ncols=True
+            total=state.max_steps,
+            initial=state.global_step,
+            desc=self._title,
+            unit="step",
+            leave=False,
+            dynamic_ncols=True,
+            disable=None,  # where nobody watches, as in a log file
         )
 
     def on_step_end(self, *_: Any, **__: Any) -> None:

@@ -19,6 +19,8 @@ from distilora.config import TrainingSettings
 from distilora.data.batches import LabelledRows
 from distilora.losses.objective import Objective
 from distilora.models.embeddings import keep_seen_rows, restore_all_rows
+from distilora.models.first_token import first_token_only
+from distilora.models.loading import quietly
 from distilora.training.arguments import training_arguments
 from distilora.training.callbacks import FiniteLoss, ProgressBar, TrainingClock
 from distilora.training.trainer import DistillationTrainer, LiveTeacher, Scores
@@ -76,12 +78,14 @@ def train_model(model: nn.Module, task: TrainingTask, *, scores: Scores) -> Trai
     if checkpoint:
         logger.info("%s: going on from %s", task.title, checkpoint.name)
     try:
-        with _threads(task.settings.threads):
+        with _threads(task.settings.threads), quietly(), first_token_only(model):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
         bar.close()
-    if full_table:
-        restore_all_rows(model)
+        # The trainer has wrapped the model to compute in bfloat16; from here on it is float32 again.
+        trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+        if full_table:
+            restore_all_rows(model)
     return _training(trainer)
 
 

@@ -1,0 +1,51 @@
+# Needs Python 3.11 or newer, pip and a package index; the rest goes into .venv, once.
+PYTHON ?= python3
+DATA ?= ../shared/data/davidson.csv
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help demo test check bench bench-training clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "make %-15s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.train ## train, compare and report on the comments that come with distilora, into runs/demo
+	$(BIN)/distilora compare experiments/sample.toml --out runs/demo
+	@echo "The report: runs/demo/report.html"
+
+test: $(VENV)/.dev ## every test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev ## form, lint, types, and who may import whom
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: bench-training ## every benchmark
+
+bench-training: $(VENV)/.train ## distilora's training against the notebook's, on DATA=comments.csv
+	$(BIN)/python benchmarks/training.py --data "$(DATA)" --out build/bench-training.json
+
+clean: ## take away .venv, builds and caches; runs/ stays
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests benchmarks scripts -name __pycache__ -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("distilora needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": name one, such as make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+# PyTorch first and alone, so that the build which the index offers stays, whatever the others ask for.
+$(VENV)/.train: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV): a few minutes, once"
+	$(PIP) torch
+	$(PIP) --editable '.[train]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.train
+	$(PIP) --editable '.[train,parquet,dev]'
+	@touch $@

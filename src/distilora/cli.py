@@ -1,0 +1,243 @@
+"""The command line: parse, call, print. Whatever is heavy is imported inside the command that needs it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from distilora.config import ExperimentSettings, read_experiment
+from distilora.errors import DistiloraError, MissingExtraError
+
+if TYPE_CHECKING:
+    from distilora.data.inspection import Encode
+    from distilora.report import Comparison
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+_TRAIN_LIBRARIES = ("torch", "transformers", "peft", "accelerate", "sklearn", "matplotlib", "safetensors")
+
+app = typer.Typer(
+    name="distilora",
+    help="Which small text classifier should I ship? distilora answers with evidence.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Text = Annotated[str | None, typer.Option(help="Column that holds the text; guessed where there is one good guess.")]
+Label = Annotated[str | None, typer.Option(help="Column that holds the label; guessed where there is one good guess.")]
+LabelNames = Annotated[str | None, typer.Option(help="Names for bare labels, such as 0=civil,1=toxic.")]
+Positive = Annotated[list[str] | None, typer.Option(help="A class that counts as hateful; may be given several times.")]
+Encoder = Annotated[str | None, typer.Option(help="minilm (comes with distilora), a folder, or a hub id.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Any setting of an experiment.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+
+def main() -> None:
+    """Run the command line; what the user can mend is one line on standard error and exit code 2."""
+    try:
+        app()
+    except DistiloraError as error:
+        print(f"distilora: {error}", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+    except KeyboardInterrupt:
+        print("distilora: stopped; the same command goes on where it stopped", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has gone, as in "distilora … | head".
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is being done.")] = False,
+) -> None:
+    if show_version:
+        print(f"distilora {version('distilora')}")
+        raise typer.Exit
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("distilora").setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+@app.command()
+def data(
+    source: Annotated[str, typer.Argument(help="sample, davidson, wiki_toxic, hate_speech, a file, or a hub id.")],
+    text: Text = None,
+    label: Label = None,
+    label_names: LabelNames = None,
+    positive: Positive = None,
+    encoder: Encoder = None,
+    settings: Set = None,
+    plot: Annotated[Path | None, typer.Option(help="Write the length histogram here (.svg or .png).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show rows, classes, lengths, duplicates and everything that is wrong with a source of comments."""
+    from distilora.data.inspection import inspect_comments
+
+    experiment = read_experiment(
+        assignments=_assignments(
+            settings, source=source, text=text, label=label, label_names=label_names, positive=positive, encoder=encoder
+        )
+    )
+    inspection = inspect_comments(
+        experiment.data, encode=_token_counter(experiment), max_length=experiment.encoder.max_length
+    )
+    if plot is not None:
+        from distilora.data.plots import plot_lengths
+
+        plot_lengths(inspection, plot)
+    if as_json:
+        print(inspection.model_dump_json(indent=1))
+        return
+    from distilora.data.wording import describe
+
+    print(describe(inspection))
+    if plot is not None:
+        print(f"length histogram: {plot}")
+
+
+@app.command()
+def compare(
+    experiment: Annotated[Path | None, typer.Argument(help="An experiment's TOML; absent: all defaults.")] = None,
+    source: Annotated[str | None, typer.Option("--data", help="A file, a known name or a hub id.")] = None,
+    text: Text = None,
+    label: Label = None,
+    label_names: LabelNames = None,
+    positive: Positive = None,
+    encoder: Encoder = None,
+    methods: Annotated[str | None, typer.Option(help="Methods to run, such as teacher,odd,lora.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Seeds, such as 0,1,2; a run for each.")] = None,
+    train_samples: Annotated[int | None, typer.Option(help="Training rows to use.")] = None,
+    validation_samples: Annotated[int | None, typer.Option(help="Validation rows to use.")] = None,
+    test_samples: Annotated[int | None, typer.Option(help="Test rows to use.")] = None,
+    balance: Annotated[bool | None, typer.Option("--balance", help="Equal shares of the classes in training.")] = None,
+    settings: Set = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the experiment; by default runs/NAME.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train every method, evaluate them on the same rows, and write the report."""
+    chosen = read_experiment(
+        experiment,
+        assignments=_assignments(
+            settings,
+            source=source,
+            text=text,
+            label=label,
+            label_names=label_names,
+            positive=positive,
+            encoder=encoder,
+            run=methods,
+            seeds=seeds,
+            train_samples=train_samples,
+            validation_samples=validation_samples,
+            test_samples=test_samples,
+            balance=balance,
+        ),
+    )
+    folder = out or Path("runs") / (experiment.stem if experiment else Path(chosen.data.source).stem)
+    _require_train_extra()
+    from distilora.api import compare as run
+
+    outcome = run(chosen, folder, tell=_teller(as_json=as_json))
+    _show(outcome.comparison, list(outcome.findings), outcome.report, as_json=as_json)
+
+
+@app.command()
+def report(
+    experiment: Annotated[Path, typer.Argument(help="Folder of an experiment.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write the report of an experiment again, from its result files alone."""
+    _require_train_extra()
+    from distilora.report import compare_runs, findings, write_report
+    from distilora.runs import load_experiment
+
+    records = load_experiment(experiment)
+    path = write_report(records, experiment)
+    comparison = compare_runs(records)
+    _show(comparison, findings(comparison), path, as_json=as_json)
+
+
+def _assignments(settings: list[str] | None, **flags: Any) -> list[str]:
+    """Return flags in the form of ``--set``, behind the settings given so, since a flag says it plainer."""
+    tables = {"encoder": "encoder.name", "run": "run", "seeds": "seeds"}
+    given = {name: value for name, value in flags.items() if value is not None and value != []}
+    assignments = list(settings or [])
+    for name, value in given.items():
+        key = tables.get(name, f"data.{name}")
+        if name == "label_names":
+            assignments += [f"data.label_names={_inline_table(value)}"]
+        elif name == "seeds":
+            assignments.append(f"seeds={value}")
+        else:
+            assignments.append(f"{key}={json.dumps(value)}")
+    return assignments
+
+
+def _inline_table(pairs: str) -> str:
+    """Return ``0=civil,1=toxic`` as a TOML table."""
+    named = [pair.partition("=") for pair in pairs.split(",") if pair.strip()]
+    if not named or any(not equals for _, equals, _ in named):
+        from distilora.errors import ConfigError
+
+        raise ConfigError(f'--label-names "{pairs}": write label=name pairs, such as 0=civil,1=toxic')
+    return "{" + ", ".join(f"{json.dumps(key.strip())} = {json.dumps(name.strip())}" for key, _, name in named) + "}"
+
+
+def _token_counter(experiment: ExperimentSettings) -> Encode | None:
+    """Return what counts an encoder's tokens, or nothing where the libraries for it are not installed."""
+    try:
+        _require_train_extra()
+    except MissingExtraError as missing:
+        print(f"lengths in words only: {missing}", file=sys.stderr)
+        return None
+    from distilora.data.tokens import encode_texts
+    from distilora.models.encoders import find_encoder, load_tokenizer
+
+    encoder = find_encoder(experiment.encoder.name)
+    tokenizer = load_tokenizer(encoder, max_length=experiment.encoder.max_length)
+    return lambda texts: encode_texts(texts, tokenizer, max_length=None).lengths.tolist()
+
+
+def _require_train_extra() -> None:
+    from importlib.util import find_spec
+
+    for library in _TRAIN_LIBRARIES:
+        if find_spec(library) is None:
+            raise MissingExtraError(library, "train")
+
+
+def _teller(*, as_json: bool) -> Callable[[str], None]:
+    """Return what tells of progress: on standard error where standard output is for a program."""
+    stream = sys.stderr if as_json else sys.stdout
+    return lambda line: print(line, file=stream, flush=True)
+
+
+def _show(comparison: Comparison, findings: list[str], path: Path, *, as_json: bool) -> None:
+    if as_json:
+        found = {"comparison": comparison.model_dump(mode="json"), "findings": findings, "report": str(path)}
+        print(json.dumps(found, indent=1))
+        return
+    from distilora.report.terminal import score_table
+
+    print(f"\n{score_table(comparison)}\n")
+    for sentence in findings:
+        print(f"* {sentence}")
+    print(f"\nreport: {path}")
+
+
+if __name__ == "__main__":
+    main()

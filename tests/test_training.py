@@ -1,0 +1,283 @@
+"""The training loop: what it minimises, logs, keeps and stops at."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from distilora.config import DistillationSettings, TrainingSettings
+from distilora.data.batches import LabelledRows
+from distilora.data.tokens import encode_texts
+from distilora.errors import VoidRunError
+from distilora.evaluation.metrics import macro_f1
+from distilora.losses.objective import Objective
+from distilora.models.encoders import find_encoder, load_classifier
+from distilora.models.inference import compute_logits
+from distilora.models.students import build_student
+from distilora.models.weights import weights_hash
+from distilora.training.arguments import default_learning_rate, training_arguments
+from distilora.training.loop import TrainingTask, train_model
+from distilora.training.trainer import LiveTeacher
+from tiny import save_tiny_encoder, tiny_tokenizer
+from tiny_experiment import comments
+
+SETTINGS = TrainingSettings(
+    epochs=2, learning_rate=2e-3, batch_size=8, dropout=0.0, patience=0, precision="fp32", threads=1, logging_steps=3
+)
+STANDSTILL = SETTINGS.model_copy(update={"learning_rate": 1e-300})
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_encoder(tmp_path_factory.mktemp("encoder"))
+
+
+def rows(count: int, *, seed: int, teacher: PreTrainedModel | None = None) -> LabelledRows:
+    pairs = comments(rows=count, seed=seed)
+    texts = encode_texts([text for text, _ in pairs], tiny_tokenizer(), max_length=16)
+    labels = np.array([int(label == "toxic") for _, label in pairs])
+    return LabelledRows(texts, labels, None if teacher is None else compute_logits(teacher, texts))
+
+
+def classifier(encoder: Path, *, seed: int = 0, dropout: float = 0.0) -> PreTrainedModel:
+    return load_classifier(find_encoder(str(encoder)), labels=("civil", "toxic"), dropout=dropout, seed=seed).model
+
+
+def task(folder: Path, settings: TrainingSettings = SETTINGS, **changes: Any) -> TrainingTask:
+    usual = TrainingTask(
+        settings=settings,
+        objective=Objective(),
+        train=rows(50, seed=1),
+        validation=rows(30, seed=2),
+        seed=0,
+        folder=folder,
+        title="a test",
+    )
+    return replace(usual, **changes)
+
+
+def scores(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
+    return {"macro_f1": macro_f1(logits, labels)}
+
+
+def logged(log: tuple[dict[str, Any], ...], key: str) -> list[float]:
+    return [entry[key] for entry in log if key in entry]
+
+
+def test_every_term_of_a_student_is_logged_by_name_with_its_mean(encoder: Path, tmp_path: Path) -> None:
+    teacher = classifier(encoder, seed=1).requires_grad_(requires_grad=False)
+    student = build_student(teacher, (1, 3))
+    weights = DistillationSettings(hard=0.5, soft=2, cosine_logits=0.25, cosine_hidden=3, temperature=3)
+    train, validation = rows(50, seed=1, teacher=teacher), rows(30, seed=2, teacher=teacher)
+    training = train_model(
+        student,
+        task(
+            tmp_path,
+            STANDSTILL.model_copy(update={"epochs": 1}),
+            objective=Objective(weights=weights),
+            train=train,
+            validation=validation,
+            teacher=LiveTeacher(teacher, (1, 3)),
+        ),
+        scores=scores,
+    )
+    expected = {
+        "hard": functional.cross_entropy(*_tensors(student, validation)).item(),
+        "soft": 9 * _divergence(student, validation, temperature=3),
+        "cosine_logits": _cosine(student, validation),
+        "cosine_hidden": _hidden_cosine(student, teacher, validation),
+    }
+    (evaluation,) = [entry for entry in training.log if "eval_loss" in entry]
+    found = {name: evaluation[f"eval_loss_{name}"] for name in expected}
+    assert found == pytest.approx(expected, rel=1e-4)
+    total = sum(getattr(weights, name) * term for name, term in expected.items())
+    assert evaluation["eval_loss"] == pytest.approx(total, rel=1e-4)
+    for entry in (entry for entry in training.log if "loss" in entry):
+        weighted = sum(getattr(weights, name) * entry[f"loss_{name}"] for name in expected)
+        assert entry["loss"] == pytest.approx(weighted, rel=1e-4)
+
+
+def test_the_logged_training_loss_is_the_mean_over_its_steps(encoder: Path, tmp_path: Path) -> None:
+    model = classifier(encoder)
+    train = rows(48, seed=1)  # six whole batches
+    training = train_model(model, task(tmp_path, STANDSTILL, train=train), scores=scores)
+    entries = [entry for entry in training.log if "loss" in entry]
+    assert [entry["step"] for entry in entries] == [1, 3, 6, 9, 12]
+    over_first_epoch = (entries[0]["loss_hard"] + 2 * entries[1]["loss_hard"] + 3 * entries[2]["loss_hard"]) / 6
+    assert over_first_epoch == pytest.approx(functional.cross_entropy(*_tensors(model, train)).item(), rel=1e-5)
+
+
+def _tensors(model: PreTrainedModel, of: LabelledRows) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.from_numpy(compute_logits(model, of.texts)), torch.from_numpy(of.labels)
+
+
+def _divergence(model: PreTrainedModel, of: LabelledRows, *, temperature: float) -> float:
+    assert of.teacher_logits is not None
+    p, q = (
+        torch.softmax(torch.from_numpy(logits) / temperature, dim=1)
+        for logits in (of.teacher_logits, compute_logits(model, of.texts))
+    )
+    return float((p * (p / q).log()).sum(dim=1).mean())
+
+
+def _cosine(model: PreTrainedModel, of: LabelledRows) -> float:
+    assert of.teacher_logits is not None
+    return float(1 - functional.cosine_similarity(_tensors(model, of)[0], torch.from_numpy(of.teacher_logits)).mean())
+
+
+@torch.no_grad()
+def _hidden_cosine(student: PreTrainedModel, teacher: PreTrainedModel, of: LabelledRows) -> float:
+    """Return the mean over layers and tokens, text by text, so that nothing is padded."""
+    distances = []
+    for row in range(len(of)):
+        ids = torch.from_numpy(of.texts.padded([row])[0])
+        mine, its = (model(input_ids=ids, output_hidden_states=True).hidden_states for model in (student, teacher))
+        for layer, number in ((1, 1), (2, 3)):
+            distances += (1 - functional.cosine_similarity(mine[layer], its[number], dim=-1)).flatten().tolist()
+    return float(np.mean(distances))
+
+
+def test_cosine_of_hidden_states_alone_can_be_trained_on(encoder: Path, tmp_path: Path) -> None:
+    teacher = classifier(encoder, seed=1).requires_grad_(requires_grad=False)
+    weights = DistillationSettings(hard=0, soft=0, cosine_hidden=1)
+    training = train_model(
+        build_student(teacher, (2, 4)),
+        task(tmp_path, objective=Objective(weights=weights), teacher=LiveTeacher(teacher, (2, 4))),
+        scores=scores,
+    )
+    first, last = logged(training.log, "eval_loss_cosine_hidden")
+    assert last < first
+    assert logged(training.log, "eval_loss") == [first, last]
+
+
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_nothing(encoder: Path, tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"warmup": 0.25, "logging_steps": 1})
+    training = train_model(classifier(encoder), task(tmp_path, settings, train=rows(32, seed=1)), scores=scores)
+    # Eight steps, two of them warm-up; each entry has the rate that its step was made with.
+    expected = [0, 1 / 2, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]
+    assert logged(training.log, "learning_rate") == pytest.approx([2e-3 * share for share in expected])
+
+
+def test_the_weights_of_the_best_epoch_are_kept(encoder: Path, tmp_path: Path) -> None:
+    wanted = [0.2, 0.9, 0.4, 0.9]  # the first of equals counts
+    told = iter(wanted)
+    seen: list[NDArray[np.float32]] = []
+
+    def pretend(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
+        seen.append(logits)
+        return {"macro_f1": next(told)}
+
+    model = classifier(encoder)
+    work = task(tmp_path, SETTINGS.model_copy(update={"epochs": 4}))
+    training = train_model(model, work, scores=pretend)
+    assert (training.epochs, training.best_epoch) == (4, 2)
+    np.testing.assert_array_equal(compute_logits(model, work.validation.texts), seen[1])
+    assert logged(training.log, "eval_macro_f1") == wanted
+
+
+def test_training_stops_once_patience_is_used_up(encoder: Path, tmp_path: Path) -> None:
+    told = iter([0.5, 0.6, 0.6, 0.1, 0.9])
+    settings = SETTINGS.model_copy(update={"epochs": 5, "patience": 2})
+    training = train_model(classifier(encoder), task(tmp_path, settings), scores=lambda *_: {"macro_f1": next(told)})
+    assert (training.epochs, training.best_epoch) == (4, 2)
+
+
+def test_the_same_seed_trains_the_same_bits_and_another_one_others(encoder: Path, tmp_path: Path) -> None:
+    hashes = []
+    for number, seed in enumerate((0, 0, 1)):
+        torch.default_generator.manual_seed(number)  # what came before must not matter
+        model = classifier(encoder, dropout=0.1)
+        train_model(model, task(tmp_path / str(number), seed=seed), scores=scores)
+        hashes.append(weights_hash(model))
+    assert hashes[0] == hashes[1]
+    assert hashes[0] != hashes[2]
+
+
+def test_a_learning_rate_of_almost_nothing_leaves_every_bit(encoder: Path, tmp_path: Path) -> None:
+    model = classifier(encoder)
+    before = weights_hash(model)
+    train_model(model, task(tmp_path, STANDSTILL), scores=scores)
+    assert weights_hash(model) == before
+
+
+def test_the_model_learns_what_tells_the_classes_apart(encoder: Path, tmp_path: Path) -> None:
+    model = classifier(encoder)
+    work = task(tmp_path, SETTINGS.model_copy(update={"epochs": 4}), train=rows(160, seed=1))
+    train_model(model, work, scores=scores)
+    assert macro_f1(compute_logits(model, work.validation.texts), work.validation.labels) > 0.9
+
+
+def test_only_the_rows_of_words_that_occur_change(encoder: Path, tmp_path: Path) -> None:
+    model = classifier(encoder)
+    work = task(tmp_path)
+    before = model.get_input_embeddings().weight.detach().clone()
+    train_model(model, work, scores=scores)
+    table = model.get_input_embeddings()
+    assert type(table) is torch.nn.Embedding
+    changed = (table.weight != before).any(dim=1).nonzero().flatten().tolist()
+    assert set(changed) == set(work.train.texts.ids.tolist())
+
+
+@pytest.mark.parametrize("broken", ["weights", "labels"])
+def test_a_loss_that_is_no_number_ends_the_run(broken: str, encoder: Path, tmp_path: Path) -> None:
+    model = classifier(encoder)
+    if broken == "weights":
+        with torch.no_grad():
+            model.classifier.weight[0, 0] = 1e38
+            model.classifier.weight[1, 0] = -1e38
+            model.bert.pooler.dense.weight.fill_(math.inf)
+    work = task(tmp_path)
+    weights = DistillationSettings(hard=1e39) if broken == "labels" else DistillationSettings(hard=1, soft=0)
+    with pytest.raises(VoidRunError, match="finite loss: loss is (nan|inf) at step 1"):
+        train_model(model, replace(work, objective=Objective(weights=weights)), scores=scores)
+
+
+def test_seconds_leave_evaluations_out(encoder: Path, tmp_path: Path) -> None:
+    def slow(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
+        time.sleep(0.4)
+        return scores(logits, labels)
+
+    began = time.perf_counter()
+    training = train_model(classifier(encoder), task(tmp_path), scores=slow)
+    assert 0 < training.seconds < time.perf_counter() - began - 0.8
+
+
+def test_threads_are_pinned_meanwhile_and_put_back(encoder: Path, tmp_path: Path) -> None:
+    before, seen = torch.get_num_threads(), []
+
+    def look(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
+        seen.append(torch.get_num_threads())
+        return scores(logits, labels)
+
+    settings = SETTINGS.model_copy(update={"epochs": 1, "threads": before + 1})
+    train_model(classifier(encoder), task(tmp_path, settings), scores=look)
+    assert seen == [before + 1]
+    assert torch.get_num_threads() == before
+
+
+def test_bfloat16_trains_a_model_that_ends_in_float32(encoder: Path, tmp_path: Path) -> None:
+    model = classifier(encoder)
+    settings = SETTINGS.model_copy(update={"precision": "bf16", "epochs": 1})
+    work = task(tmp_path, settings)
+    training = train_model(model, work, scores=scores)
+    assert {weights.dtype for weights in model.parameters()} == {torch.float32}
+    ids, mask = work.validation.texts.padded([0])
+    assert model(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask)).logits.dtype == torch.float32
+    exact = macro_f1(compute_logits(model, work.validation.texts), work.validation.labels)
+    assert logged(training.log, "eval_macro_f1") == pytest.approx([exact], abs=0.1)
+
+
+def test_a_learning_rate_must_have_been_chosen(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="learning_rate is not set"):
+        training_arguments(TrainingSettings(), folder=tmp_path, seed=0)
+    assert default_learning_rate("lora", width=384) > default_learning_rate("lora", width=768)
