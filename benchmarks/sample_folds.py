@@ -52,10 +52,8 @@ def main() -> None:
         predicted["labels"].append(labels)
         for name, one in logits.items():
             predicted[name].append(one.argmax(axis=1))
-        print(
-            f"fold {number}: accuracy teacher {scores['teacher']['accuracy']:.3f}, TF-IDF {scores['tfidf']['accuracy']:.3f}",
-            flush=True,
-        )
+        shown = ", ".join(f"{name} {one['accuracy']:.3f}" for name, one in scores.items())
+        print(f"fold {number}: accuracy {shown}", flush=True)
     joined = {name: np.concatenate(pieces) for name, pieces in predicted.items()}
     interval = difference_interval(joined["labels"], joined["teacher"][None], joined["tfidf"][None], classes=2)
     means = {

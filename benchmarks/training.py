@@ -76,7 +76,14 @@ def _arguments() -> argparse.Namespace:
 def _run_notebook(arguments: argparse.Namespace) -> dict[str, Any]:
     from distilora.models.encoders import find_encoder
 
-    command = [sys.executable, str(_NOTEBOOK), "--model", str(find_encoder("minilm").path), "--csv", str(arguments.data)]
+    command = [
+        sys.executable,
+        str(_NOTEBOOK),
+        "--model",
+        str(find_encoder("minilm").path),
+        "--csv",
+        str(arguments.data),
+    ]
     command += ["--text-column", arguments.text, "--label-column", arguments.label, "--layers", "odd", "--epochs", "1"]
     command += ["--train-samples", str(_ROWS), "--eval-samples", "200", "--test-samples", "200"]
     command += ["--max-length", str(_MAX_LENGTH), "--dump-split", str(arguments.rows)]
@@ -98,12 +105,12 @@ def _last_json(command: list[str]) -> dict[str, Any]:
 def _train_student(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return how fast distilora trains on the rows that the notebook was given."""
     import torch
-    from machine import peak_flops
 
     from distilora.config import ExperimentSettings
     from distilora.data.batches import LabelledRows, LengthSortedBatches
     from distilora.data.tokens import encode_texts
     from distilora.evaluation.metrics import macro_f1
+    from distilora.losses.class_weights import class_weights
     from distilora.losses.objective import Objective
     from distilora.models.encoders import find_encoder, load_classifier, load_tokenizer
     from distilora.models.inference import compute_logits
@@ -111,6 +118,7 @@ def _train_student(arguments: argparse.Namespace) -> dict[str, Any]:
     from distilora.models.students import build_student
     from distilora.training.arguments import default_learning_rate, uses_bf16
     from distilora.training.loop import TrainingTask, train_model
+    from machine import peak_flops
 
     method = ExperimentSettings().method("odd")
     rate = default_learning_rate("student", width=384)
@@ -119,11 +127,10 @@ def _train_student(arguments: argparse.Namespace) -> dict[str, Any]:
     encoder = find_encoder("minilm")
     tokenizer = load_tokenizer(encoder, max_length=_MAX_LENGTH)
     teacher, _ = load_classifier(encoder, labels=names, seed=0)
+    weights = class_weights(labels["train"], power=settings.class_weight_power, classes=len(names))
     encoded = {part: encode_texts(texts[part], tokenizer, max_length=_MAX_LENGTH) for part in texts}
     began = time.perf_counter()
-    logits = {
-        part: compute_logits(teacher, encoded[part], bf16=uses_bf16(settings)) for part in ("train",)
-    }
+    logits = {part: compute_logits(teacher, encoded[part], bf16=uses_bf16(settings)) for part in ("train",)}
     teacher_seconds = time.perf_counter() - began
     logits["eval"] = compute_logits(teacher, encoded["eval"], bf16=uses_bf16(settings))
     student = build_student(teacher, layer_numbers("odd", 6), dropout=settings.dropout)
@@ -131,7 +138,7 @@ def _train_student(arguments: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         task = TrainingTask(
             settings=settings,
-            objective=Objective(weights=method.distillation),
+            objective=Objective(weights=method.distillation, class_weights=weights),
             train=rows["train"],
             validation=rows["eval"],
             seed=0,
@@ -140,10 +147,9 @@ def _train_student(arguments: argparse.Namespace) -> dict[str, Any]:
         )
         training = train_model(student, task, scores=lambda found, true: {"macro_f1": macro_f1(found, true)})
     seconds = training.seconds + teacher_seconds / _EPOCHS_OF_A_TRAINING
-    weights = sum(p.numel() for p in layer_stack(student).parameters() if p.dim() == 2)
     batches = LengthSortedBatches(encoded["train"].lengths, batch_size=settings.batch_size, seed=0)
-    padded = sum(len(batch) * int(encoded["train"].lengths[batch].max()) for batch in batches)
-    flops = 6 * weights * padded  # forward, gradient of inputs, gradient of weights: 2 operations a weight each
+    padded = sum(encoded["train"].padded(batch)[0].size for batch in batches)
+    flops = 6 * _weights_used(layer_stack(student), tokens=padded, texts=_ROWS)
     return {
         "samples_per_s": _ROWS / seconds,
         "training_seconds": training.seconds,
@@ -154,6 +160,20 @@ def _train_student(arguments: argparse.Namespace) -> dict[str, Any]:
         "fp32_peak_gflops": peak_flops(torch.float32) / 1e9,
         "threads": torch.get_num_threads(),
     }
+
+
+def _weights_used(layers: Any, *, tokens: int, texts: int) -> int:
+    """Return how often a weight of a matrix meets a token; of the last layer only keys and values meet them all.
+
+    Each time costs 2 operations in the forward pass and 4 for the two gradients. Attention's own products are left out.
+    """
+    used = 0
+    for number, layer in enumerate(layers, start=1):
+        for name, weight in layer.named_parameters():
+            if weight.dim() == 2:
+                all_tokens = number < len(layers) or ".key." in name or ".value." in name
+                used += weight.numel() * (tokens if all_tokens else texts)
+    return used
 
 
 def _read(arguments: argparse.Namespace) -> tuple[dict[str, list[str]], dict[str, Any], list[str]]:

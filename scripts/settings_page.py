@@ -31,7 +31,8 @@ _INTRODUCTION = f"""\
 
 An experiment is one TOML file. Every setting can also be given as `--set table.key=value`; a wrong key is answered with
 the nearest right one. At the top of the file stand `run`, the methods to run (by default
-{", ".join(DEFAULT_METHODS)} and those of your own `[methods.NAME]` tables), and `seeds`, one run of each method for each.
+{", ".join(DEFAULT_METHODS)} and those of your own `[methods.NAME]` tables),
+and `seeds`, one run of each method for each.
 
 What holds for a method is, in rising order: the defaults below, its preset, the experiment's `[training]`,
 `[distillation]` and `[lora]`, and the method's own table. So an ablation is one more table:
@@ -54,7 +55,10 @@ def page() -> str:
 
 
 def _table(name: str, record: type[Settings]) -> str:
-    rows = [f"| `{key}` | {_shown(field.default)} | {_range(field)} | {field.description} |" for key, field in _fields(record)]
+    rows = [
+        f"| `{key}` | {_shown(field.default)} | {_range(field)} | {field.description} |"
+        for key, field in _fields(record)
+    ]
     return "\n".join([f"## `[{name}]`\n", "| key | default | allowed | what it is |", "|---|---|---|---|", *rows, ""])
 
 
@@ -81,5 +85,9 @@ def _range(field: Any) -> str:
 
 if __name__ == "__main__":
     if "--check" in sys.argv:
-        sys.exit(0 if PAGE.read_text(encoding="utf-8") == page() else f"{PAGE.name} is out of date: run {Path(__file__).name}")
+        sys.exit(
+            0
+            if PAGE.read_text(encoding="utf-8") == page()
+            else f"{PAGE.name} is out of date: run {Path(__file__).name}"
+        )
     PAGE.write_text(page(), encoding="utf-8")

@@ -79,8 +79,9 @@ def test_hardly_anything_is_padding_on_lengths_like_those_of_tweets() -> None:
     # Tweets of davidson in minilm's tokens: median 22, a twentieth above 43.
     lengths = np.clip(np.random.default_rng(2).gamma(5, 4.7, size=5000).astype(np.int64) + 2, 3, 128)
     batches = list(LengthSortedBatches(lengths, batch_size=32, seed=0))
-    padded = sum(lengths[batch].max() * len(batch) for batch in batches)
-    assert 1 - lengths.sum() / padded < 0.04
+    texts = encoded(lengths)
+    padded = sum(texts.padded(batch)[0].size for batch in batches)
+    assert 1 - lengths.sum() / padded < 0.09  # half of it from rounding lengths up to a multiple of 4
     # Seeing short texts first would be a curriculum; the order of lengths must be random.
     order = [lengths[batch].mean() for batch in batches]
     assert abs(np.corrcoef(np.arange(len(order)), order)[0, 1]) < 0.3
@@ -92,6 +93,8 @@ def test_padding_agrees_with_a_plain_loop(lengths: NDArray[np.int64], data: st.D
     rows = data.draw(st.lists(st.integers(0, len(lengths) - 1), min_size=1, max_size=9))
     ids, mask = texts.padded(rows)
     longest = max(lengths[row] for row in rows)
+    while longest % 4 and longest < max(lengths):
+        longest += 1
     for row, row_ids, row_mask in zip(rows, ids.tolist(), mask.tolist(), strict=True):
         own = texts.ids[texts.starts[row] : texts.starts[row + 1]].tolist()
         padding = longest - len(own)
@@ -103,8 +106,8 @@ def test_a_batch_holds_what_belongs_to_its_rows() -> None:
     texts = encoded(np.array([3, 1, 2]))
     logits = np.arange(6, dtype=np.float32).reshape(3, 2)
     batch = LabelledRows(texts, np.array([7, 8, 9]), logits).__getitems__([2, 1])
-    assert batch["input_ids"].tolist() == [[9, 10], [8, 0]]
-    assert batch["attention_mask"].tolist() == [[1, 1], [1, 0]]
+    assert batch["input_ids"].tolist() == [[9, 10, 0], [8, 0, 0]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 0], [1, 0, 0]]
     assert batch["labels"].tolist() == [9, 8]
     assert batch["teacher_logits"].tolist() == [[4, 5], [2, 3]]
     assert "teacher_logits" not in LabelledRows(texts, np.array([7, 8, 9])).__getitems__([0])

@@ -15,7 +15,7 @@ from sklearn.utils.class_weight import compute_class_weight, compute_sample_weig
 from torch import Tensor
 
 from distilora.config import DistillationSettings
-from distilora.experiment.methods import class_weights
+from distilora.losses.class_weights import class_weights
 from distilora.losses.objective import LayerStates, Objective
 from distilora.losses.terms import cosine_hidden_loss, cosine_logit_loss, hard_target_loss, soft_target_loss
 
@@ -42,7 +42,7 @@ def test_cross_entropy_is_scikit_learn_s_log_loss() -> None:
 
 def test_balanced_class_weights_are_scikit_learn_s() -> None:
     logits = drawn(ROWS, LABELS, seed=2)
-    weights = class_weights("balanced", TRUE, classes=LABELS)
+    weights = class_weights(TRUE, power=1.0, classes=LABELS)
     assert weights is not None
     assert weights.numpy() == pytest.approx(compute_class_weight("balanced", classes=np.arange(LABELS), y=TRUE))
     expected = log_loss(
@@ -53,11 +53,11 @@ def test_balanced_class_weights_are_scikit_learn_s() -> None:
     )
     loss = hard_target_loss(logits, torch.from_numpy(TRUE), class_weights=weights.double())
     assert loss.item() == pytest.approx(expected, rel=1e-6)
-    assert class_weights("none", TRUE, classes=LABELS) is None
+    assert class_weights(TRUE, power=0.0, classes=LABELS) is None
 
 
 def test_square_root_class_weights_lie_between_and_average_one_over_the_rows() -> None:
-    weights = class_weights("sqrt", TRUE, classes=LABELS)
+    weights = class_weights(TRUE, power=0.5, classes=LABELS)
     assert weights is not None
     counts = np.bincount(TRUE)
     assert weights.numpy() * np.sqrt(counts) == pytest.approx(float(weights[0]) * np.sqrt(counts[0]))

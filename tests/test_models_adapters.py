@@ -145,7 +145,11 @@ def test_the_earlier_projects_setting_trains_296450_parameters() -> None:
         model = BertForSequenceClassification(BertConfig(num_labels=2))
         settings = LoraSettings(rank=8, targets=("query", "value"))
         adapted = add_lora(
-            model, settings, fresh=("classifier",), encoder=Encoder("bert-base-uncased", Path(), ""), seed=0
+            model,
+            settings,
+            fresh=("classifier",),
+            encoder=Encoder("bert-base-uncased", Path(), "", width=768, size_bytes=0),
+            seed=0,
         )
     assert parameter_counts(adapted)[1] == 296_450
 

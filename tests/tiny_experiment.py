@@ -87,5 +87,6 @@ def tiny_settings(folder: Path, *, family: str = "bert", epochs: int = 3, **chan
             "encoder": {"name": str(encoder), "max_length": 32},
             **changes,
             "training": {**training, **changes.get("training", {})},
+            "methods": {"lora": {"training": {"learning_rate": 5e-3, "epochs": 5}}, **changes.get("methods", {})},
         }
     )

@@ -57,7 +57,13 @@ def __getattr__(name: str) -> Any:
     """Return a part of the public surface, imported now that it is asked for."""
     if name not in _HOMES:
         raise AttributeError(f"module 'distilora' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    try:
+        home = import_module(_HOMES[name])
+    except ModuleNotFoundError as missing:
+        from distilora.errors import MissingExtraError
+
+        raise MissingExtraError(missing.name or "a library", "train") from None
+    return getattr(home, name)
 
 
 def __dir__() -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from distilora.config import ExperimentSettings
 from distilora.experiment.runner import run_experiment
 from distilora.report import Comparison, compare_runs, findings, write_report
+from distilora.runs import load_experiment
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +27,7 @@ class Outcome:
     """The HTML report."""
 
 
-def compare(
-    settings: ExperimentSettings, folder: str | Path, *, tell: Callable[[str], None] = logger.info
-) -> Outcome:
+def compare(settings: ExperimentSettings, folder: str | Path, *, tell: Callable[[str], None] = logger.info) -> Outcome:
     """Train and evaluate every method with every seed, write the report, and return what it shows.
 
     Runs that are complete are read, one that was broken off goes on where it stopped.
@@ -41,7 +40,8 @@ def compare(
     Raises:
         DistiloraError: comments, encoder, settings or folder cannot be used.
     """
-    records = run_experiment(settings, Path(folder), tell=tell)
+    run_experiment(settings, Path(folder), tell=tell)
+    records = load_experiment(Path(folder))  # with the methods and seeds of earlier calls
     report = write_report(records, Path(folder))
     comparison = compare_runs(records)
     return Outcome(comparison=comparison, findings=tuple(findings(comparison)), report=report)

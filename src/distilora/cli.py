@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from distilora.config import ExperimentSettings, read_experiment
-from distilora.errors import DistiloraError, MissingExtraError
+from distilora.errors import ConfigError, DistiloraError, MissingExtraError
 
 if TYPE_CHECKING:
     from distilora.data.inspection import Encode
@@ -48,16 +47,23 @@ def main() -> None:
     """Run the command line; what the user can mend is one line on standard error and exit code 2."""
     try:
         app()
+    except SystemExit as leaving:
+        if leaving.code == EXIT_INTERRUPTED:  # how typer answers Ctrl-C
+            print("distilora: stopped; the same command goes on where it stopped", file=sys.stderr)
+        raise
     except DistiloraError as error:
-        print(f"distilora: {error}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
-    except KeyboardInterrupt:
-        print("distilora: stopped; the same command goes on where it stopped", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output has gone, as in "distilora … | head".
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        _fail(str(error))
+    except OSError as error:
+        _fail(": ".join(filter(None, (error.filename and str(error.filename), error.strerror or str(error)))))
+    except Exception as error:
+        if type(error).__name__ != "SafetensorError":  # what safetensors makes of a full disk
+            raise
+        _fail(str(error))
+
+
+def _fail(line: str) -> NoReturn:
+    print(f"distilora: {line}", file=sys.stderr)
+    sys.exit(EXIT_USER_ERROR)
 
 
 @app.callback(invoke_without_command=True)
@@ -88,9 +94,10 @@ def data(
     from distilora.data.inspection import inspect_comments
 
     experiment = read_experiment(
-        assignments=_assignments(
-            settings, source=source, text=text, label=label, label_names=label_names, positive=positive, encoder=encoder
-        )
+        assignments=settings or [],
+        changes=_changes(
+            source=source, text=text, label=label, label_names=label_names, positive=positive, encoder=encoder
+        ),
     )
     inspection = inspect_comments(
         experiment.data, encode=_token_counter(experiment), max_length=experiment.encoder.max_length
@@ -131,8 +138,8 @@ def compare(
     """Train every method, evaluate them on the same rows, and write the report."""
     chosen = read_experiment(
         experiment,
-        assignments=_assignments(
-            settings,
+        assignments=settings or [],
+        changes=_changes(
             source=source,
             text=text,
             label=label,
@@ -171,30 +178,23 @@ def report(
     _show(comparison, findings(comparison), path, as_json=as_json)
 
 
-def _assignments(settings: list[str] | None, **flags: Any) -> list[str]:
-    """Return flags in the form of ``--set``, behind the settings given so, since a flag says it plainer."""
-    tables = {"encoder": "encoder.name", "run": "run", "seeds": "seeds"}
+def _changes(**flags: Any) -> dict[str, Any]:
+    """Return the flags that were given as the tables of an experiment."""
     given = {name: value for name, value in flags.items() if value is not None and value != []}
-    assignments = list(settings or [])
-    for name, value in given.items():
-        key = tables.get(name, f"data.{name}")
-        if name == "label_names":
-            assignments += [f"data.label_names={_inline_table(value)}"]
-        elif name == "seeds":
-            assignments.append(f"seeds={value}")
-        else:
-            assignments.append(f"{key}={json.dumps(value)}")
-    return assignments
+    tables: dict[str, Any] = {name: given.pop(name) for name in ("run", "seeds") if name in given}
+    if "encoder" in given:
+        tables["encoder"] = {"name": given.pop("encoder")}
+    if "label_names" in given:
+        given["label_names"] = _names(given["label_names"])
+    return {**tables, "data": given}
 
 
-def _inline_table(pairs: str) -> str:
-    """Return ``0=civil,1=toxic`` as a TOML table."""
+def _names(pairs: str) -> dict[str, str]:
+    """Return ``0=civil,1=toxic`` as a table."""
     named = [pair.partition("=") for pair in pairs.split(",") if pair.strip()]
     if not named or any(not equals for _, equals, _ in named):
-        from distilora.errors import ConfigError
-
         raise ConfigError(f'--label-names "{pairs}": write label=name pairs, such as 0=civil,1=toxic')
-    return "{" + ", ".join(f"{json.dumps(key.strip())} = {json.dumps(name.strip())}" for key, _, name in named) + "}"
+    return {key.strip(): name.strip() for key, _, name in named}
 
 
 def _token_counter(experiment: ExperimentSettings) -> Encode | None:

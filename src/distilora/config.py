@@ -36,6 +36,16 @@ Seeds = Annotated[
 ]
 
 
+def _as_text(value: object) -> object:
+    """Return a layer number, or a list of them, as the text that stands for it."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return ",".join(map(str, value)) if isinstance(value, list) else value
+
+
+Layers = Annotated[str, BeforeValidator(_as_text)]
+
+
 class Settings(BaseModel):
     """A table of settings: frozen, no key beyond those declared, every number finite."""
 
@@ -82,11 +92,15 @@ class TrainingSettings(Settings):
     weight_decay: float = Field(0.01, ge=0, lt=1, description="AdamW's decay of the weight matrices")
     warmup: float = Field(0.06, ge=0, lt=1, description="share of the steps in which the learning rate rises")
     max_grad_norm: float = Field(1.0, gt=0, description="gradients longer than this are shortened to it")
-    dropout: float | None = Field(None, ge=0, lt=1, description="dropout in the encoder; absent: its own")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="dropout in the encoder, whatever its own is; drawing it costs a third of a step"
+    )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
-    class_weights: Literal["none", "sqrt", "balanced"] = Field(
-        "none",
-        description="cross-entropy weighs classes by the inverse of their frequency (balanced), of its root (sqrt), or not",
+    class_weight_power: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="cross-entropy weighs a class by its frequency to minus this power; 0: all the same, 1: balanced",
     )
     patience: int = Field(2, ge=0, description="epochs without a better validation macro-F1 before it stops; 0: never")
     precision: Literal["auto", "bf16", "fp32"] = Field(
@@ -101,7 +115,7 @@ class DistillationSettings(Settings):
 
     hard: float = Field(0.2, ge=0, description="weight of the cross-entropy with the labels")
     soft: float = Field(0.8, ge=0, description="weight of T²·KL to the teacher's softened probabilities")
-    cosine_logits: float = Field(0.0, ge=0, description="weight of the cosine loss between logits")
+    cosine_logits: float = Field(0.1, ge=0, description="weight of the cosine loss between logits")
     cosine_hidden: float = Field(
         0.0, ge=0, description="weight of the cosine loss between hidden states, layer by layer; runs the teacher live"
     )
@@ -124,7 +138,7 @@ class LoraSettings(Settings):
 
     rank: int = Field(8, ge=1, le=1024, description="rank of each adapter")
     alpha: float = Field(16.0, gt=0, description="adapters are scaled by alpha / rank")
-    dropout: float = Field(0.05, ge=0, lt=1, description="dropout before each adapter")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout before each adapter")
     targets: Names = Field(
         ("all-linear",), description="module names that get an adapter, or all-linear for those of the layer stack"
     )
@@ -135,13 +149,15 @@ class MethodSettings(Settings):
 
     name: str
     kind: MethodKind
-    layers: str | None = Field(None, description="a student's teacher layers: odd, even, first, last, spread, or 1,4,8")
+    layers: Layers | None = Field(
+        None, description="a student's teacher layers: odd, even, first, last, spread, or 1,4,8"
+    )
     training: TrainingSettings = TrainingSettings()
     distillation: DistillationSettings = DistillationSettings()
     lora: LoraSettings = LoraSettings()
 
 
-_STUDENT: Table = {"kind": "student", "training": {"epochs": 5, "dropout": 0.0}}
+_STUDENT: Table = {"kind": "student", "training": {"epochs": 5}}
 # None is like another: what an experiment changes in one preset changes no other.
 PRESETS: Mapping[str, Table] = {
     "teacher": {"kind": "teacher"},
@@ -156,7 +172,7 @@ _SHARED_TABLES: Mapping[str, type[Settings]] = {
     "lora": LoraSettings,
 }
 DEFAULT_METHODS = ("teacher", "odd", "even", "lora")
-_METHOD_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
+_METHOD_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _RESERVED_NAMES = ("majority", "tfidf")
 
 
@@ -164,7 +180,7 @@ class _MethodTable(Settings):
     """What a ``[methods.NAME]`` table may hold; its inner tables are checked once merged."""
 
     like: str | None = None
-    layers: str | None = None
+    layers: Layers | None = None
     training: Table = {}
     distillation: Table = {}
     lora: Table = {}
@@ -222,6 +238,8 @@ class ExperimentSettings(Settings):
             merged = _merged(merged, table)
         merged.pop("like", None)
         where = f"methods.{name}"
+        if merged["kind"] != "student" and "layers" in merged:
+            raise ConfigError(f"{where}.layers: only students are made of layers, and {name} is a {merged['kind']}")
         return _validated(MethodSettings, {**merged, "name": name}, where=where)
 
     def _ancestry(self, name: str) -> list[str]:
@@ -234,10 +252,12 @@ class ExperimentSettings(Settings):
                 raise ConfigError(f'method "{link}" is not one of {", ".join(known)}{_nearest(link, known)}')
             if not _METHOD_NAME.fullmatch(link) or link in _RESERVED_NAMES:
                 raise ConfigError(
-                    f'method name "{link}": use lower-case letters, digits, dots and hyphens; '
+                    f'method name "{link}": use lower-case letters, digits and hyphens; '
                     f"{' and '.join(_RESERVED_NAMES)} are taken by the baselines"
                 )
             parent = self.methods[link].like if link in self.methods else None
+            if parent is not None and link in PRESETS:
+                raise ConfigError(f"methods.{link}: {link} is built in and like nothing else; give yours another name")
             if parent is None:
                 if link not in PRESETS:
                     raise ConfigError(f'methods.{link}: say which method it is like, such as like = "odd"')
@@ -247,12 +267,15 @@ class ExperimentSettings(Settings):
             chain.insert(0, parent)
 
 
-def read_experiment(path: Path | None = None, *, assignments: Sequence[str] = ()) -> ExperimentSettings:
+def read_experiment(
+    path: Path | None = None, *, assignments: Sequence[str] = (), changes: Mapping[str, Any] | None = None
+) -> ExperimentSettings:
     """Return the experiment of a TOML file with single settings changed.
 
     Args:
         path: the TOML file; absent: all defaults.
         assignments: changes of the form ``table.key=value``; the value is read as TOML, else as a bare string.
+        changes: further changes, as nested tables; they hold above all others.
 
     Raises:
         ConfigError: the file or a setting cannot be used; names the nearest right key.
@@ -274,7 +297,7 @@ def read_experiment(path: Path | None = None, *, assignments: Sequence[str] = ()
         if not equals or not key.strip():
             raise ConfigError(f'--set "{assignment}": write table.key=value, such as training.epochs=5')
         table = _merged(table, _nested(key.strip().split("."), _toml_value(value.strip())))
-    return _validated(ExperimentSettings, table, where=str(path) if path else "")
+    return _validated(ExperimentSettings, _merged(table, changes or {}), where=str(path) if path else "")
 
 
 def to_toml(table: Mapping[str, Any]) -> str:
@@ -322,7 +345,9 @@ def _validated(record: type[Record], table: Table, *, where: str) -> Record:
 def _first_problem(failure: ValidationError, record: type[Settings], *, where: str) -> str:
     first = failure.errors()[0]
     keys = [str(part) for part in first["loc"]]
-    place = (f"{where}: " if where.endswith(".toml") else f"{where}." if where and keys else where) + ".".join(keys)
+    is_file = where.endswith(".toml")
+    key = ".".join(filter(None, ("" if is_file else where, *keys)))
+    place = ": ".join(filter(None, (where if is_file else "", key)))
     if first["type"] == "extra_forbidden":
         allowed = _fields_at(record, keys[:-1])
         nearest = _nearest(keys[-1], allowed)

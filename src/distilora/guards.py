@@ -25,6 +25,9 @@ TRAINABLE_CLASSIFIER = "classifier is trainable"
 SAME_AFTER_RELOAD = "saved model repeats its logits"
 SOUND_TEACHER = "teacher is not void"
 
+DISJOINT_PARTS = "parts are disjoint"
+"""Kept by :func:`distilora.data.splits.check_disjoint` before anything is trained."""
+
 _RELOAD_TOLERANCE = 1e-5
 
 

@@ -9,12 +9,13 @@
   ``test_labels``, shape (rows,); a teacher's also has ``train``,
 * ``model/``: the trained model with its tokenizer (for LoRA: the adapter).
 
-While a run is under way its folder is called ``.seed-N.partial``.
+While a run is under way its folder is called ``.seed-N.partial`` and ``.seed-N.checkpoints`` stands beside it.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ from pydantic import ValidationError
 from safetensors.numpy import load_file, save_file
 
 from distilora.config import to_toml
+from distilora.data.faults import first_line
 from distilora.data.records import Part
 from distilora.errors import RunError
 from distilora.evaluation.records import Evaluation, Record
@@ -134,15 +136,30 @@ def partial_folder(experiment: Path, method: str, seed: int) -> Path:
     return experiment / method / f".seed-{seed}.partial"
 
 
+def checkpoints_folder(experiment: Path, method: str, seed: int) -> Path:
+    """Return where the checkpoints of a run stand while it is under way: apart, so that they are never part of it."""
+    return experiment / method / f".seed-{seed}.checkpoints"
+
+
+def run_sha256(folder: Path) -> str:
+    """Return a hash of what a complete run's model says; all void runs have the same."""
+    path = folder / LOGITS_FILE
+    return hashlib.sha256(path.read_bytes() if path.exists() else b"void").hexdigest()
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader finds the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as stream:
-        stream.write(content.encode() if isinstance(content, str) else content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as stream:
+            stream.write(content.encode() if isinstance(content, str) else content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def complete_run(
@@ -181,7 +198,7 @@ def read_run(folder: Path) -> RunRecord:
         history = tuple(HistoryEntry.model_validate_json(line) for line in lines)
         logits = read_logits(folder) if result.test is not None else None
     except (OSError, ValidationError, UnicodeDecodeError) as error:
-        raise RunError(f"{folder}: not a run that this version can read: {_one_line(error)}") from None
+        raise RunError(f"{folder}: not a run that this version can read: {first_line(error)}") from None
     return RunRecord(
         result=result,
         history=history,
@@ -201,7 +218,7 @@ def read_logits(folder: Path) -> dict[str, NDArray[Any]]:
         return dict(load_file(folder / LOGITS_FILE))
     except Exception as error:  # safetensors raises its own and the operating system's
         raise RunError(
-            f"{folder / LOGITS_FILE}: not readable: {_one_line(error)}; delete {folder} and run again"
+            f"{folder / LOGITS_FILE}: not readable: {first_line(error)}; delete {folder} and run again"
         ) from None
 
 
@@ -247,7 +264,8 @@ def claim_experiment(folder: Path, identity: Mapping[str, Any]) -> None:
     if path.exists():
         _require_same(path, identity)
         return
-    strangers = [entry.name for entry in folder.iterdir() if entry.name != _LOCK_FILE] if folder.is_dir() else []
+    own = {_LOCK_FILE, f".{EXPERIMENT_FILE}.partial"}  # the latter where we were killed in the middle of writing it
+    strangers = [entry.name for entry in folder.iterdir() if entry.name not in own] if folder.is_dir() else []
     if strangers:
         raise RunError(f"{folder}: holds {strangers[0]} and no experiment; give --out a new folder")
     write_whole(path, to_toml(identity))
@@ -278,7 +296,7 @@ def _require_same(path: Path, wanted: Mapping[str, Any]) -> None:
     try:
         there = _flat(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RunError(f"{path}: not readable: {_one_line(error)}; give another --out") from None
+        raise RunError(f"{path}: not readable: {first_line(error)}; give another --out") from None
     now = _flat(tomllib.loads(to_toml(wanted)))
     for key in sorted({*there, *now}):
         if there.get(key) != now.get(key):
@@ -297,7 +315,3 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _shown(value: object) -> str:
     return "nothing" if value is None else repr(value)
-
-
-def _one_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

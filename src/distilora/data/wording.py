@@ -56,7 +56,9 @@ def _duplicates(inspection: Inspection) -> list[str]:
     lines = [f"duplicates: {inspection.duplicate_rows:,} rows repeat one of {inspection.duplicate_groups:,} texts"]
     lines.append(f"duplicates with conflicting labels: {len(inspection.conflicts):,} texts")
     for conflict in inspection.conflicts[:_SHOWN_CONFLICTS]:
-        places = ", ".join(f"row {row} {shown(label)}" for row, label in zip(conflict.rows, conflict.labels, strict=True))
+        places = ", ".join(
+            f"row {row} {shown(label)}" for row, label in zip(conflict.rows, conflict.labels, strict=True)
+        )
         lines.append(f"  {places}")
     if len(inspection.conflicts) > _SHOWN_CONFLICTS:
         lines.append(f"  and {len(inspection.conflicts) - _SHOWN_CONFLICTS:,} more; --json lists them all")

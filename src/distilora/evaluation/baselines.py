@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from distilora.evaluation.metrics import macro_f1
 
 _SMALLEST_PROBABILITY = 1e-12
+_WORDS = r"\w+|[^\w\s]+"  # signs count as words too, so that no text, be it of emoji alone, is left without any
 _STRENGTHS = (1.0, 10.0)
 _CLASS_WEIGHTS = (None, "balanced")
 
@@ -71,7 +72,7 @@ def tfidf_baseline(
         validation_labels: shape (validation rows,).
         test_texts: to score once, at the end.
     """
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=1)
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=_WORDS)
     train = vectorizer.fit_transform(train_texts)
     validation = vectorizer.transform(validation_texts)
     candidates = [

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from distilora import guards
 from distilora.config import MethodSettings
 from distilora.experiment.materials import Materials
+from distilora.losses.class_weights import class_weights
 from distilora.losses.objective import LABELS_ONLY, Objective
-from distilora.models.adapters import add_lora, load_adapter
+from distilora.models.adapters import add_lora, load_adapter, target_pattern
 from distilora.models.encoders import load_classifier, load_trained
 from distilora.models.inference import compute_logits
 from distilora.models.layers import layer_numbers
+from distilora.models.loading import read_config
 from distilora.models.students import build_student
 from distilora.models.weights import weights_hash
 from distilora.runs import MODEL_FOLDER, RunRecord, read_logits
@@ -66,6 +69,23 @@ def build_candidate(method: MethodSettings, materials: Materials, *, seed: int, 
             raise ValueError(f"{method.name} is a student and needs its teacher's run")
         return _student(method, materials, teacher)
     return _lora(method, materials, seed) if method.kind == "lora" else _teacher(method, materials, seed)
+
+
+def check_methods(materials: Materials) -> None:
+    """Refuse layers and adapters that the encoder does not have, before anything is trained.
+
+    Raises:
+        ConfigError: a method names a layer or a module that the encoder lacks.
+    """
+    config = read_config(materials.encoder.path, where=f"encoder {materials.encoder.name}")
+    with torch.device("meta"):
+        model = AutoModelForSequenceClassification.from_config(config)
+    for name in materials.settings.method_names:
+        method = materials.settings.method(name)
+        if method.kind == "student":
+            layer_numbers(method.layers or "", config.num_hidden_layers)
+        if method.kind == "lora":
+            target_pattern(model, method.lora.targets)
 
 
 def trainable_hash(model: nn.Module) -> str:
@@ -134,7 +154,8 @@ def _student(method: MethodSettings, materials: Materials, teacher: RunRecord) -
     numbers = layer_numbers(method.layers or "", parent.config.num_hidden_layers)
     student = build_student(parent, numbers, dropout=method.training.dropout)
     guards.require_own_storage(parent, student)
-    passed = [guards.SOUND_TEACHER, guards.OWN_STORAGE]
+    guards.require_trainable_classifier(student, _head(student))
+    passed = [guards.SOUND_TEACHER, guards.OWN_STORAGE, guards.TRAINABLE_CLASSIFIER]
     if method.distillation.uses_teacher:
         guards.require_student_differs(first_rows_logits(student, materials), first_rows_logits(parent, materials))
         passed.append(guards.STUDENT_DIFFERS)
@@ -154,30 +175,20 @@ def _student(method: MethodSettings, materials: Materials, teacher: RunRecord) -
     )
 
 
+def _head(model: PreTrainedModel) -> list[str]:
+    """Return the modules with weights that stand on top of the encoder."""
+    return [
+        name
+        for name, module in model.named_children()
+        if name != model.base_model_prefix and any(True for _ in module.parameters())
+    ]
+
+
 def _objective(method: MethodSettings, materials: Materials) -> Objective:
     return Objective(
         weights=method.distillation if method.kind == "student" else LABELS_ONLY,
         label_smoothing=method.training.label_smoothing,
         class_weights=class_weights(
-            method.training.class_weights, materials.labels["train"], classes=len(materials.label_names)
+            materials.labels["train"], power=method.training.class_weight_power, classes=len(materials.label_names)
         ),
     )
-
-
-def class_weights(choice: str, labels: Sequence[int] | NDArray[np.int64], *, classes: int) -> Tensor | None:
-    """Return how much a row of each class counts, shape (classes,), averaging 1 over the rows; nothing for ``none``.
-
-    Args:
-        choice: ``none``; ``balanced``, the inverse of a class's frequency; ``sqrt``, the inverse of its square root.
-        labels: of the training rows, shape (rows,); every class must occur.
-        classes: how many classes there are.
-
-    Example:
-        >>> class_weights("balanced", [0, 0, 0, 1], classes=2)
-        tensor([0.6667, 2.0000])
-    """
-    if choice == "none":
-        return None
-    shares = np.bincount(labels, minlength=classes) / len(labels)
-    weights = shares ** (-0.5 if choice == "sqrt" else -1.0)
-    return torch.tensor(weights / (shares * weights).sum(), dtype=torch.float32)

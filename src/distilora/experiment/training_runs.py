@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from distilora import guards
@@ -28,16 +30,19 @@ from distilora.runs import (
     HistoryEntry,
     Result,
     RunRecord,
+    checkpoints_folder,
     claim_run,
     complete_run,
+    partial_folder,
     read_run,
     run_folder,
+    run_sha256,
     with_labels,
 )
 from distilora.training.arguments import default_learning_rate, uses_bf16
+from distilora.training.callbacks import FINITE_LOSS
 from distilora.training.loop import Training, TrainingTask, train_model
 
-_CHECKPOINTS = "checkpoints"
 logger = logging.getLogger(__name__)
 
 
@@ -80,36 +85,41 @@ def train_run(
         RunError: the run is there with other settings.
     """
     final = run_folder(experiment, method.name, seed)
-    partial = claim_run(experiment, method.name, seed, _config(method, seed))
+    checkpoints = checkpoints_folder(experiment, method.name, seed)
+    partial = claim_run(experiment, method.name, seed, _config(method, seed, teacher))
     if partial is None:
+        shutil.rmtree(checkpoints, ignore_errors=True)
         return read_run(final)
     try:
-        made = _train(method, materials, partial, seed=seed, teacher=teacher)
+        with _threads(method.training.threads):
+            made = _train(method, materials, experiment, seed=seed, teacher=teacher)
     except VoidRunError as void:
         logger.warning("%s seed %d is void: %s", method.name, seed, void)
         made = _Made(_result(method, materials, seed=seed, void=str(void)))
         # Somebody could take it for a good one.
         shutil.rmtree(partial / MODEL_FOLDER, ignore_errors=True)
-    shutil.rmtree(partial / _CHECKPOINTS, ignore_errors=True)
     complete_run(partial, final, result=made.result, history=made.history, logits=made.logits)
+    shutil.rmtree(checkpoints, ignore_errors=True)  # only now: until then they are what a killed run goes on from
     return read_run(final)
 
 
 def _train(
     method: MethodSettings,
     materials: Materials,
-    partial: Path,
+    experiment: Path,
     *,
     seed: int,
     teacher: RunRecord | None,
 ) -> _Made:
+    partial = partial_folder(experiment, method.name, seed)
+    checkpoints = checkpoints_folder(experiment, method.name, seed)
     candidate = build_candidate(method, materials, seed=seed, teacher=teacher)
     total, trainable = parameter_counts(candidate.model)
     before = trainable_hash(candidate.model)
     training = train_model(
-        candidate.model, _task(method, materials, candidate, partial=partial, seed=seed), scores=_scores
+        candidate.model, _task(method, materials, candidate, checkpoints=checkpoints, seed=seed), scores=_scores
     )
-    passed = [*candidate.guards, *_check_weights(candidate, before)]
+    passed = [guards.DISJOINT_PARTS, *candidate.guards, FINITE_LOSS, *_check_weights(candidate, before)]
     _save(candidate.model, materials, partial)
     passed.append(_check_reload(candidate, materials, partial))
     logits = {"validation": compute_logits(candidate.model, materials.texts["validation"])}
@@ -140,8 +150,19 @@ def _train(
     return _Made(result, _history(training), with_labels(logits, materials.labels))
 
 
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Compute on ``count`` processor threads meanwhile; on as many as before where it is absent."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _task(
-    method: MethodSettings, materials: Materials, candidate: Candidate, *, partial: Path, seed: int
+    method: MethodSettings, materials: Materials, candidate: Candidate, *, checkpoints: Path, seed: int
 ) -> TrainingTask:
     return TrainingTask(
         settings=method.training,
@@ -149,7 +170,7 @@ def _task(
         train=materials.rows("train", candidate.train_logits),
         validation=materials.rows("validation", candidate.validation_logits),
         seed=seed,
-        folder=partial / _CHECKPOINTS,
+        folder=checkpoints,
         title=f"{method.name} seed {seed}",
         teacher=candidate.teacher,
     )
@@ -179,8 +200,11 @@ def _check_validation(method: MethodSettings, validation: Evaluation, materials:
 
 
 def _save(model: Any, materials: Materials, partial: Path) -> None:
+    """Save the model with all that must travel with it: tokenizer, names of the classes, which of them are hateful."""
     shutil.rmtree(partial / MODEL_FOLDER, ignore_errors=True)
+    model.config.distilora_positive = list(materials.comments.positive)
     save_trained(model, materials.tokenizer, partial / MODEL_FOLDER)
+    model.config.save_pretrained(partial / MODEL_FOLDER)  # peft leaves it out
 
 
 def _size_bytes(method: MethodSettings, materials: Materials, partial: Path) -> int:
@@ -214,10 +238,13 @@ def _history(training: Training) -> list[HistoryEntry]:
     return entries
 
 
-def _config(method: MethodSettings, seed: int) -> dict[str, Any]:
-    """Return the settings that decide this run, as its ``config.toml`` holds them."""
+def _config(method: MethodSettings, seed: int, teacher: RunRecord | None) -> dict[str, Any]:
+    """Return what decides this run, as its ``config.toml`` holds it."""
     unused = {"teacher": {"layers", "distillation", "lora"}, "student": {"lora"}, "lora": {"layers", "distillation"}}
-    return {"seed": seed, "method": method.model_dump(exclude=unused[method.kind])}
+    config = {"seed": seed, "method": method.model_dump(exclude=unused[method.kind])}
+    if method.kind != "student" or teacher is None:
+        return config
+    return {**config, "teacher_sha256": run_sha256(teacher.folder)}
 
 
 def _result(

@@ -16,6 +16,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from distilora.config import LoraSettings
+from distilora.data.faults import first_line
 from distilora.errors import ConfigError, ModelError
 from distilora.models.encoders import Encoder, load_classifier
 from distilora.models.layers import layer_stack, layer_stack_name
@@ -135,7 +136,7 @@ def load_adapter(
         with _without_peft_warnings():
             model = PeftModel.from_pretrained(base, str(folder)).eval()
     except (ValueError, RuntimeError, KeyError) as error:
-        raise ModelError(f"{misfit}: {str(error).splitlines()[0]}") from None
+        raise ModelError(f"{misfit}: {first_line(error)}") from None
     # What the file lacks, peft leaves as random as it was made.
     astray = set(load_file(folder / _WEIGHTS)) ^ set(get_peft_model_state_dict(model, save_embedding_layers=False))
     if astray:

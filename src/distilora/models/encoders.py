@@ -21,6 +21,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from distilora.data.faults import first_line
 from distilora.errors import ConfigError, HubError, MissingExtraError, ModelError
 from distilora.models.loading import (
     WEIGHT_FILE,
@@ -149,7 +150,7 @@ def load_tokenizer(encoder: Encoder, *, max_length: int) -> PreTrainedTokenizerF
         with quietly():
             tokenizer = AutoTokenizer.from_pretrained(encoder.path, local_files_only=True)
     except (OSError, ValueError, ImportError) as error:
-        raise ModelError(f"encoder {encoder.name}: no usable tokenizer: {str(error).splitlines()[0]}") from None
+        raise ModelError(f"encoder {encoder.name}: no usable tokenizer: {first_line(error)}") from None
     if not tokenizer.is_fast or tokenizer.pad_token_id is None:
         raise ModelError(f"encoder {encoder.name}: its tokenizer needs a tokenizer.json with a padding token")
     tokenizer.model_max_length = max_length
@@ -237,7 +238,7 @@ def _open(
                 output_loading_info=True,
             )
     except (OSError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{where}: its weights cannot be read: {str(error).splitlines()[0]}") from None
+        raise ModelError(f"{where}: its weights cannot be read: {first_line(error)}") from None
     return model, frozenset(found["missing_keys"]) | {name for name, *_ in found["mismatched_keys"]}
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import PreTrainedModel
 
 from distilora.models.layers import layer_stack
 
@@ -30,13 +31,15 @@ def first_token_only(model: nn.Module) -> Iterator[None]:
     ``sdpa``. Parameters and their names stay the same throughout.
 
     Args:
-        model: a classifier, bare or with adapters; within a ``with`` of its own it is left to that one.
+        model: a classifier, bare or with adapters; one whose last layer has a ``forward`` of its own, as within
+            another such context, is left as it is.
     """
-    classifier, compute = _known(model)
-    layer = layer_stack(classifier)[-1] if compute else None
-    if compute is None or layer is None or "forward" in vars(layer):
+    classifier = next((module for module in model.modules() if type(module).__name__ in _FAMILIES), None)
+    layer = _last_layer(classifier) if isinstance(classifier, PreTrainedModel) else None
+    if classifier is None or layer is None:
         yield
         return
+    compute = _FAMILIES[type(classifier).__name__]
     # A bound method, so that a copy of the layer computes with its own weights.
     vars(layer)["forward"] = MethodType(_forward(compute, classifier.config), layer)
     try:
@@ -45,16 +48,13 @@ def first_token_only(model: nn.Module) -> Iterator[None]:
         del vars(layer)["forward"]
 
 
-def _known(model: nn.Module) -> tuple[Any, _Compute | None]:
-    """Return the classifier within ``model`` and what computes its last layer, or nothing for any other model."""
-    for module in model.modules():
-        compute = _FAMILIES.get(type(module).__name__)
-        if compute is None:
-            continue
-        config: Any = module.config
-        plain = config._attn_implementation in ("eager", "sdpa") and not getattr(config, "is_decoder", False)
-        return module, compute if plain else None
-    return None, None
+def _last_layer(classifier: PreTrainedModel) -> nn.Module | None:
+    """Return the last layer, or nothing where its ``forward`` is replaced already or its attention is another kind."""
+    config = classifier.config
+    if config._attn_implementation not in ("eager", "sdpa") or getattr(config, "is_decoder", False):
+        return None
+    layer = layer_stack(classifier)[-1]
+    return None if "forward" in vars(layer) else layer
 
 
 def _forward(compute: _Compute, config: Any) -> Callable[..., Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from distilora.data.tokens import EncodedTexts
+from distilora.models.first_token import first_token_only
 
 _TOKENS_A_BATCH = 4096
 
@@ -20,7 +21,6 @@ def compute_logits(
     texts: EncodedTexts,
     *,
     bf16: bool = False,
-    on_batch: Callable[[int], None] | None = None,
 ) -> NDArray[np.float32]:
     """Return the model's scores before softmax for each text.
 
@@ -30,7 +30,6 @@ def compute_logits(
         model: a classifier whose output has ``logits``.
         texts: what to score.
         bf16: compute matrix products in bfloat16: faster, with errors of about 1 %.
-        on_batch: called after each batch with the number of texts in it.
 
     Returns:
         Array of shape (texts, labels), in the order of ``texts``.
@@ -40,14 +39,12 @@ def compute_logits(
     outputs: list[NDArray[np.float32]] = []
     order: list[int] = []
     model.eval()
-    with torch.inference_mode(), _autocast(device.type, enabled=bf16):
+    with torch.inference_mode(), _autocast(device.type, enabled=bf16), first_token_only(model):
         for rows in _batches(texts.lengths):
             ids, mask = (torch.from_numpy(array).to(device) for array in texts.padded(rows))
             logits = model(input_ids=ids, attention_mask=mask).logits
             outputs.append(logits.float().cpu().numpy())
             order.extend(rows)
-            if on_batch:
-                on_batch(len(rows))
     model.train(was_training)
     result = np.empty((len(texts), outputs[0].shape[1]), dtype=np.float32)
     result[order] = np.concatenate(outputs)

@@ -11,6 +11,7 @@ import torch
 from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from distilora.data.faults import first_line
 from distilora.errors import ConfigError, ModelError
 from distilora.models.layers import check_family
 
@@ -80,8 +81,8 @@ def read_config(folder: Path, *, where: str) -> PreTrainedConfig:
     try:
         with quietly():
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{where}: config.json is not one of a known model: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # a configuration is checked by many hands, each with errors of its own
+        raise ModelError(f"{where}: config.json is not one of a known model: {first_line(error)}") from None
     check_family(config.model_type, where=where)
     return config
 

@@ -156,12 +156,17 @@ def _common_data(records: Runs) -> DataIdentity:
         raise RunError("there is no finished run to report on: run distilora compare first")
     first = records[0].result
     for result in (record.result for record in records):
-        if result.data != first.data:
+        if _rows_seen(result) != _rows_seen(first):
             raise RunError(
                 f"{result.method}, seed {result.seed}: its data or split is not that of {first.method}, seed "
                 f"{first.seed}; only runs on the same rows can be compared: report on each experiment by itself"
             )
     return first.data
+
+
+def _rows_seen(result: Result) -> DataIdentity:
+    """Return which rows a run saw, whatever its file was called at the time."""
+    return result.data.model_copy(update={"source": ""})
 
 
 def _valid(runs: Runs) -> list[RunRecord]:

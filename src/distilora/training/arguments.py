@@ -71,6 +71,7 @@ def training_arguments(
         save_strategy="epoch",
         save_total_limit=2,
         load_best_model_at_end=True,
+        restore_callback_states_from_checkpoint=True,  # early stopping's patience, and the clock
         metric_for_best_model="macro_f1",
         greater_is_better=True,
         logging_steps=settings.logging_steps,

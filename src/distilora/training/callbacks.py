@@ -6,11 +6,14 @@ import math
 import time
 from typing import Any
 
-from tqdm.auto import tqdm  # type: ignore[import-untyped]
+from tqdm.auto import tqdm
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from distilora.errors import VoidRunError
+
+FINITE_LOSS = "loss is finite"
+"""Name of the guard that :class:`FiniteLoss` keeps."""
 
 
 class TrainingClock(TrainerCallback, ExportableState):  # type: ignore[misc]
@@ -39,13 +42,13 @@ class TrainingClock(TrainerCallback, ExportableState):  # type: ignore[misc]
 
 
 class FiniteLoss(TrainerCallback):  # type: ignore[misc]
-    """Ends a run whose loss is no longer a number."""
+    """Ends a run whose loss is no longer a number, or whose gradients are so long that clipping leaves nothing."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:  # noqa: ARG002
-        """Raise ``VoidRunError`` where a logged loss is infinite or not a number."""
+        """Raise ``VoidRunError`` where a logged loss or gradient is infinite or not a number."""
         for name, value in (logs or {}).items():
-            if "loss" in name and not math.isfinite(value):
-                raise VoidRunError("finite loss", f"{name} is {value} at step {state.global_step}")
+            if ("loss" in name or name == "grad_norm") and not math.isfinite(value):
+                raise VoidRunError(FINITE_LOSS, f"{name} is {value} at step {state.global_step}")
 
 
 class EpochEndLog(TrainerCallback):  # type: ignore[misc]

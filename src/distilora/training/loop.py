@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback
 
@@ -78,7 +76,7 @@ def train_model(model: nn.Module, task: TrainingTask, *, scores: Scores) -> Trai
     if checkpoint:
         logger.info("%s: going on from %s", task.title, checkpoint.name)
     try:
-        with _threads(task.settings.threads), quietly(), first_token_only(model):
+        with quietly(), first_token_only(model):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
         bar.close()
@@ -122,7 +120,8 @@ def _last_checkpoint(folder: Path) -> Path | None:
     steps = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
     for path in steps:
         state = _state(path)
-        if state is not None and Path(state["best_model_checkpoint"] or "").is_dir():
+        best = (state or {}).get("best_model_checkpoint")
+        if best is not None and all(any(folder.glob("*model*.safetensors")) for folder in (path, Path(best))):
             return path
     return None
 
@@ -144,17 +143,6 @@ def _epochs_when_stopped(checkpoint: Path | None) -> int | None:
         return None
     waited = stopping["attributes"]["early_stopping_patience_counter"]
     return round(state["epoch"]) if waited >= stopping["args"]["early_stopping_patience"] else None
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Compute on ``count`` processor threads meanwhile."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _training(trainer: DistillationTrainer) -> Training:

@@ -1,0 +1,214 @@
+"""Broken off and run again, a training ends as if nothing had happened, to the last bit."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from distilora.config import ExperimentSettings
+from distilora.errors import RunError
+from distilora.experiment.runner import run_experiment
+from distilora.models.weights import weights_hash
+from distilora.runs import partial_folder, read_logits, read_run, run_folder
+from distilora.training.loop import Training, TrainingTask, train_model
+from tiny import save_tiny_encoder
+from tiny_experiment import tiny_settings
+from training_cases import SETTINGS, classifier, scores, task
+
+WORKER = """
+import sys
+from pathlib import Path
+from distilora.config import ExperimentSettings
+from distilora.experiment.runner import run_experiment
+run_experiment(ExperimentSettings.model_validate_json(sys.stdin.read()), Path(sys.argv[1]))
+"""
+
+
+@contextmanager
+def killed_once_there(path: Path, settings: ExperimentSettings, folder: Path) -> Iterator[None]:
+    """Run the experiment in a process of its own until ``path`` is there, let the caller look, and kill -9."""
+    worker = subprocess.Popen([sys.executable, "-c", WORKER, str(folder)], stdin=subprocess.PIPE, text=True)
+    assert worker.stdin is not None
+    worker.stdin.write(settings.model_dump_json(exclude_unset=True))
+    worker.stdin.close()
+    deadline = time.monotonic() + 120
+    try:
+        while not path.exists():
+            assert worker.poll() is None, "the experiment ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.0005)
+        yield
+    finally:
+        worker.kill()
+    assert worker.wait() == -signal.SIGKILL
+
+
+def test_killed_twice_a_student_ends_in_the_same_bits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = tiny_settings(
+        tmp_path,
+        run=("teacher", "odd"),
+        # Dropout draws at random, and seven does not divide the twenty steps of an epoch.
+        training={"logging_steps": 7},
+        methods={"odd": {"training": {"epochs": 12, "dropout": 0.1}}},
+    )
+    undisturbed, folder = tmp_path / "undisturbed", tmp_path / "killed"
+    run_experiment(settings, undisturbed)
+    checkpoints = partial_folder(folder, "odd", 0) / "checkpoints"
+    with (
+        killed_once_there(checkpoints / "checkpoint-60" / "trainer_state.json", settings, folder),
+        pytest.raises(RunError, match="another distilora is at work there"),
+    ):
+        run_experiment(settings, folder)
+    # The state is the last file of a checkpoint to be written, the weights are the first.
+    with killed_once_there(checkpoints / "checkpoint-160" / "model.safetensors", settings, folder):
+        pass
+    assert not run_folder(folder, "odd", 0).exists()
+    with caplog.at_level("INFO", logger="distilora.training.loop"):
+        run_experiment(settings, folder)
+    assert "odd seed 0: going on from checkpoint-" in caplog.text
+    assert_same_run(*(run_folder(experiment, "odd", 0) for experiment in (undisturbed, folder)))
+    assert not partial_folder(folder, "odd", 0).exists()
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Assert that two runs are the same in every bit, their clocks apart."""
+    np.testing.assert_equal(read_logits(one), read_logits(other))
+    first, second = (read_run(folder) for folder in (one, other))
+    assert first.history == second.history
+    without_clock = [run.result.model_dump(exclude={"training_seconds"}) for run in (first, second)]
+    assert without_clock[0] == without_clock[1]
+    weights = [(folder / "model" / "model.safetensors").read_bytes() for folder in (one, other)]
+    assert weights[0] == weights[1]
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_encoder(tmp_path_factory.mktemp("encoder"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Training]:
+    """Return the weights' hash and the record of a training of five epochs in one go."""
+    return trained(encoder, five_epochs(tmp_path_factory.mktemp("undisturbed")))
+
+
+def five_epochs(folder: Path) -> TrainingTask:
+    return task(folder, SETTINGS.model_copy(update={"epochs": 5, "patience": 4}))
+
+
+def trained(encoder: Path, work: TrainingTask) -> tuple[str, Training]:
+    model = classifier(encoder, dropout=0.1)
+    training = train_model(model, work, scores=scores)
+    return weights_hash(model), training
+
+
+def break_off(encoder: Path, work: TrainingTask, *, at_evaluation: int) -> None:
+    """Train until the validation rows are scored for the given time, which is before that epoch's checkpoint."""
+    seen = iter(range(1, at_evaluation))
+
+    def interrupt(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
+        if next(seen, None) is None:
+            raise KeyboardInterrupt
+        return scores(logits, labels)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_model(classifier(encoder, dropout=0.1), work, scores=interrupt)
+
+
+def without_times(log: tuple[dict[str, Any], ...]) -> list[dict[str, Any]]:
+    """Return the log less what the trainer measures with a clock."""
+    return [
+        {key: value for key, value in entry.items() if not key.endswith(("_runtime", "_per_second"))}
+        for entry in log
+        if "train_runtime" not in entry
+    ]
+
+
+@pytest.mark.parametrize("at_evaluation", [1, 2, 5])
+def test_a_training_that_was_interrupted_goes_on_to_the_same_bits(
+    at_evaluation: int, encoder: Path, undisturbed: tuple[str, Training], tmp_path: Path
+) -> None:
+    break_off(encoder, five_epochs(tmp_path), at_evaluation=at_evaluation)
+    weights, training = trained(encoder, five_epochs(tmp_path))
+    assert weights == undisturbed[0]
+    assert training.seconds > 0
+    assert (training.epochs, training.best_epoch) == (undisturbed[1].epochs, undisturbed[1].best_epoch)
+    assert without_times(training.log) == without_times(undisturbed[1].log)
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_a_checkpoint_without_its_whole_state_is_passed_over(
+    damage: str, encoder: Path, undisturbed: tuple[str, Training], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    break_off(encoder, five_epochs(tmp_path), at_evaluation=4)
+    earlier, newest = sorted(tmp_path.glob("checkpoint-*"), key=lambda path: int(path.name.partition("-")[2]))
+    state = newest / "trainer_state.json"
+    content = state.read_bytes()
+    state.unlink()
+    if damage == "cut":
+        state.write_bytes(content[: len(content) // 2])
+    with caplog.at_level("INFO", logger="distilora.training.loop"):
+        assert trained(encoder, five_epochs(tmp_path))[0] == undisturbed[0]
+    assert f"going on from {earlier.name}\n" in caplog.text
+
+
+def test_where_no_checkpoint_is_whole_it_starts_over(
+    encoder: Path, undisturbed: tuple[str, Training], tmp_path: Path
+) -> None:
+    break_off(encoder, five_epochs(tmp_path), at_evaluation=3)
+    for state in tmp_path.glob("*/trainer_state.json"):
+        state.write_text("{")
+    assert trained(encoder, five_epochs(tmp_path))[0] == undisturbed[0]
+
+
+def test_checkpoints_of_a_folder_that_was_moved_are_not_trusted(
+    encoder: Path, undisturbed: tuple[str, Training], tmp_path: Path
+) -> None:
+    break_off(encoder, five_epochs(tmp_path / "before"), at_evaluation=4)
+    shutil.move(tmp_path / "before", tmp_path / "after")
+    assert trained(encoder, five_epochs(tmp_path / "after"))[0] == undisturbed[0]
+
+
+def test_patience_goes_on_where_it_was(encoder: Path, tmp_path: Path) -> None:
+    work = task(tmp_path, SETTINGS.model_copy(update={"epochs": 5, "patience": 2}))
+    told: list[float | None] = [0.5, 0.4, None, 0.4, 0.9]
+
+    def pretend(*_: object) -> dict[str, float]:
+        score = told.pop(0)
+        if score is None:
+            raise KeyboardInterrupt
+        return {"macro_f1": score}
+
+    with pytest.raises(KeyboardInterrupt):
+        train_model(classifier(encoder), work, scores=pretend)
+    training = train_model(classifier(encoder), work, scores=pretend)
+    assert (training.epochs, training.best_epoch) == (3, 1)
+
+
+@pytest.mark.parametrize("patience", [0, 2], ids=["all epochs", "stopped early"])
+def test_a_training_that_was_done_but_not_completed_trains_no_further(
+    patience: int, encoder: Path, tmp_path: Path
+) -> None:
+    work = task(tmp_path, SETTINGS.model_copy(update={"epochs": 5, "patience": patience}))
+    told = iter([0.5, 0.6, 0.4, 0.3, 0.9])
+    hashes, trainings = [], []
+    for _ in range(2):
+        model = classifier(encoder, dropout=0.1)
+        trainings.append(train_model(model, work, scores=lambda *_: {"macro_f1": next(told)}))
+        hashes.append(weights_hash(model))
+    assert hashes[0] == hashes[1]
+    assert trainings[0].epochs == (4 if patience else 5)
+    assert trainings[0].best_epoch == (2 if patience else 5)
+    assert (trainings[1].epochs, trainings[1].best_epoch) == (trainings[0].epochs, trainings[0].best_epoch)
+    assert trainings[1].seconds == pytest.approx(trainings[0].seconds)
