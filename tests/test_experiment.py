@@ -22,6 +22,7 @@ from distilora.errors import RunError
 from distilora.experiment.runner import run_experiment
 from distilora.report import compare_runs, write_report
 from distilora.runs import RunRecord, load_experiment, read_logits
+from distilora.training.callbacks import FINITE_LOSS
 from tiny_experiment import save_comments, tiny_settings
 
 FAMILIES = ("bert", "distilbert")
@@ -119,11 +120,12 @@ def test_a_result_says_what_it_was_made_from(experiments: dict[str, dict[str, Ru
 
 
 def test_all_guards_are_passed_and_told(experiments: dict[str, dict[str, RunRecord]]) -> None:
-    both = {guards.WEIGHTS_CHANGED, guards.SAME_AFTER_RELOAD, guards.VARIED_PREDICTIONS}
+    both = {guards.WEIGHTS_CHANGED, guards.SAME_AFTER_RELOAD, guards.VARIED_PREDICTIONS, guards.TRAINABLE_CLASSIFIER}
+    both |= {guards.DISJOINT_PARTS, FINITE_LOSS}
     of_student = {guards.SOUND_TEACHER, guards.OWN_STORAGE, guards.STUDENT_DIFFERS, guards.TEACHER_UNCHANGED}
     passed = {method: set(record.result.guards) for method, record in experiments["bert"].items()}
-    assert passed["teacher"] == both | {guards.TRAINABLE_CLASSIFIER, guards.TRAINED_TEACHER}
-    assert passed["lora"] == both | {guards.TRAINABLE_CLASSIFIER}
+    assert passed["teacher"] == both | {guards.TRAINED_TEACHER}
+    assert passed["lora"] == both
     assert passed["odd"] == passed["even"] == passed["hidden"] == both | of_student
 
 
@@ -132,7 +134,7 @@ def test_all_guards_are_passed_and_told(experiments: dict[str, dict[str, RunReco
     [
         ("teacher", {"hard"}),
         ("lora", {"hard"}),
-        ("odd", {"hard", "soft"}),
+        ("odd", {"hard", "soft", "cosine_logits"}),
         ("hidden", {"hard", "soft", "cosine_logits", "cosine_hidden"}),
     ],
 )
@@ -265,7 +267,7 @@ def test_runs_that_mean_nothing_are_void_for_the_reason_that_they_have(home: Pat
             "still": {"like": "odd", "training": {"learning_rate": 1e-300}},
             "whole": {"like": "odd", "layers": "1,2,3,4"},
             "absurd": {"like": "lora", "lora": {"alpha": 1e38}, "training": {"epochs": 1}},
-            "labels": {"like": "odd", "layers": "1,2,3,4", "distillation": {"hard": 1, "soft": 0}},
+            "labels": {"like": "odd", "layers": "1,2,3,4", "distillation": {"hard": 1, "soft": 0, "cosine_logits": 0}},
         },
         run=("still", "whole", "absurd", "labels"),
     )

@@ -20,7 +20,7 @@ from distilora.config import ExperimentSettings
 from distilora.errors import RunError
 from distilora.experiment.runner import run_experiment
 from distilora.models.weights import weights_hash
-from distilora.runs import partial_folder, read_logits, read_run, run_folder
+from distilora.runs import checkpoints_folder, partial_folder, read_logits, read_run, run_folder
 from distilora.training.loop import Training, TrainingTask, train_model
 from tiny import save_tiny_encoder
 from tiny_experiment import tiny_settings
@@ -64,7 +64,7 @@ def test_killed_twice_a_student_ends_in_the_same_bits(tmp_path: Path, caplog: py
     )
     undisturbed, folder = tmp_path / "undisturbed", tmp_path / "killed"
     run_experiment(settings, undisturbed)
-    checkpoints = partial_folder(folder, "odd", 0) / "checkpoints"
+    checkpoints = checkpoints_folder(folder, "odd", 0)
     with (
         killed_once_there(checkpoints / "checkpoint-60" / "trainer_state.json", settings, folder),
         pytest.raises(RunError, match="another distilora is at work there"),

@@ -12,7 +12,7 @@ from transformers.trainer_callback import ExportableState
 
 from distilora.errors import VoidRunError
 
-FINITE_LOSS = "loss is finite"
+FINITE_LOSS = "finite loss"
 """Name of the guard that :class:`FiniteLoss` keeps."""
 
 
