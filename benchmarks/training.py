@@ -20,7 +20,24 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from distilora.config import ExperimentSettings, TrainingSettings
+from distilora.data.batches import LabelledRows, LengthSortedBatches
+from distilora.data.tokens import EncodedTexts, encode_texts
+from distilora.evaluation.metrics import macro_f1
+from distilora.losses.class_weights import class_weights
+from distilora.losses.objective import Objective
+from distilora.models.encoders import find_encoder, load_classifier, load_tokenizer
+from distilora.models.inference import compute_logits
+from distilora.models.layers import layer_numbers, layer_stack
+from distilora.models.students import build_student
 from distilora.runs import write_whole
+from distilora.training.arguments import default_learning_rate, uses_bf16
+from distilora.training.loop import TrainingTask, train_model
+from machine import peak_flops
 
 _ROWS = 2000
 _MAX_LENGTH = 128
@@ -74,8 +91,6 @@ def _arguments() -> argparse.Namespace:
 
 
 def _run_notebook(arguments: argparse.Namespace) -> dict[str, Any]:
-    from distilora.models.encoders import find_encoder
-
     command = [
         sys.executable,
         str(_NOTEBOOK),
@@ -104,22 +119,6 @@ def _last_json(command: list[str]) -> dict[str, Any]:
 
 def _train_student(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return how fast distilora trains on the rows that the notebook was given."""
-    import torch
-
-    from distilora.config import ExperimentSettings
-    from distilora.data.batches import LabelledRows, LengthSortedBatches
-    from distilora.data.tokens import encode_texts
-    from distilora.evaluation.metrics import macro_f1
-    from distilora.losses.class_weights import class_weights
-    from distilora.losses.objective import Objective
-    from distilora.models.encoders import find_encoder, load_classifier, load_tokenizer
-    from distilora.models.inference import compute_logits
-    from distilora.models.layers import layer_numbers, layer_stack
-    from distilora.models.students import build_student
-    from distilora.training.arguments import default_learning_rate, uses_bf16
-    from distilora.training.loop import TrainingTask, train_model
-    from machine import peak_flops
-
     method = ExperimentSettings().method("odd")
     rate = default_learning_rate("student", width=384)
     settings = method.training.model_copy(update={"epochs": 1, "learning_rate": rate})
@@ -127,14 +126,15 @@ def _train_student(arguments: argparse.Namespace) -> dict[str, Any]:
     encoder = find_encoder("minilm")
     tokenizer = load_tokenizer(encoder, max_length=_MAX_LENGTH)
     teacher, _ = load_classifier(encoder, labels=names, seed=0)
-    weights = class_weights(labels["train"], power=settings.class_weight_power, classes=len(names))
-    encoded = {part: encode_texts(texts[part], tokenizer, max_length=_MAX_LENGTH) for part in texts}
-    began = time.perf_counter()
-    logits = {part: compute_logits(teacher, encoded[part], bf16=uses_bf16(settings)) for part in ("train",)}
-    teacher_seconds = time.perf_counter() - began
-    logits["eval"] = compute_logits(teacher, encoded["eval"], bf16=uses_bf16(settings))
     student = build_student(teacher, layer_numbers("odd", 6), dropout=settings.dropout)
+    encoded = {part: encode_texts(texts[part], tokenizer, max_length=_MAX_LENGTH) for part in texts}
+    logits, seconds = {}, {}
+    for part, ids in encoded.items():
+        began = time.perf_counter()
+        logits[part] = compute_logits(teacher, ids, bf16=uses_bf16(settings))
+        seconds[part] = time.perf_counter() - began
     rows = {part: LabelledRows(encoded[part], labels[part], logits[part]) for part in encoded}
+    weights = class_weights(labels["train"], power=settings.class_weight_power, classes=len(names))
     with tempfile.TemporaryDirectory() as folder:
         task = TrainingTask(
             settings=settings,
@@ -146,17 +146,24 @@ def _train_student(arguments: argparse.Namespace) -> dict[str, Any]:
             title="odd",
         )
         training = train_model(student, task, scores=lambda found, true: {"macro_f1": macro_f1(found, true)})
-    seconds = training.seconds + teacher_seconds / _EPOCHS_OF_A_TRAINING
-    batches = LengthSortedBatches(encoded["train"].lengths, batch_size=settings.batch_size, seed=0)
-    padded = sum(encoded["train"].padded(batch)[0].size for batch in batches)
-    flops = 6 * _weights_used(layer_stack(student), tokens=padded, texts=_ROWS)
+    return _speed(student, encoded["train"], settings, training=training.seconds, teacher=seconds["train"])
+
+
+def _speed(
+    student: PreTrainedModel, texts: EncodedTexts, settings: TrainingSettings, *, training: float, teacher: float
+) -> dict[str, Any]:
+    """Return the figures of one training, its and its teacher's seconds given, beside those of the machine."""
+    batches = LengthSortedBatches(texts.lengths, batch_size=settings.batch_size, seed=0)
+    padded = sum(texts.padded(batch)[0].size for batch in batches)
+    flops = 6 * _weights_used(layer_stack(student), tokens=padded, texts=len(texts))
+    peak = peak_flops(torch.bfloat16)
     return {
-        "samples_per_s": _ROWS / seconds,
-        "training_seconds": training.seconds,
-        "teacher_seconds": teacher_seconds,
-        "share_of_tokens_that_are_padding": 1 - int(encoded["train"].lengths.sum()) / padded,
-        "share_of_bf16_peak": flops / training.seconds / peak_flops(torch.bfloat16),
-        "bf16_peak_gflops": peak_flops(torch.bfloat16) / 1e9,
+        "samples_per_s": len(texts) / (training + teacher / _EPOCHS_OF_A_TRAINING),
+        "training_seconds": training,
+        "teacher_seconds": teacher,
+        "share_of_tokens_that_are_padding": 1 - int(texts.lengths.sum()) / padded,
+        "share_of_bf16_peak": flops / training / peak,
+        "bf16_peak_gflops": peak / 1e9,
         "fp32_peak_gflops": peak_flops(torch.float32) / 1e9,
         "threads": torch.get_num_threads(),
     }
@@ -178,8 +185,6 @@ def _weights_used(layers: Any, *, tokens: int, texts: int) -> int:
 
 def _read(arguments: argparse.Namespace) -> tuple[dict[str, list[str]], dict[str, Any], list[str]]:
     """Return texts and labels of the notebook's parts, and the classes in its order."""
-    import numpy as np
-
     with arguments.data.open(newline="", encoding="utf-8") as stream:
         table = list(csv.DictReader(stream))
     names = sorted({row[arguments.label] for row in table})

@@ -68,7 +68,10 @@ def test_a_wrong_key_gets_the_nearest_right_one(assignment: str, line: str) -> N
         ("seeds=", ("seeds: give at least one, and each once",)),
         ("seeds=1,1", ("seeds: give at least one, and each once",)),
         ("distillation={hard=0, soft=0, cosine_logits=0}", ("distillation: all loss terms have weight 0",)),
-        ("methods.odd.distillation={hard=0, soft=0, cosine_logits=0}", ("methods.odd.distillation: all loss terms have weight 0",)),
+        (
+            "methods.odd.distillation={hard=0, soft=0, cosine_logits=0}",
+            ("methods.odd.distillation: all loss terms have weight 0",),
+        ),
         ("methods.mine.layers=odd", ('methods.mine: say which method it is like, such as like = "odd"',)),
         ("methods.tfidf.like=odd", ('method name "tfidf"', "taken by the baselines")),
         ("methods.'A/B'.like=odd", ("use lower-case letters",)),

@@ -205,6 +205,7 @@ def _save(model: Any, materials: Materials, partial: Path) -> None:
     model.config.distilora_positive = list(materials.comments.positive)
     save_trained(model, materials.tokenizer, partial / MODEL_FOLDER)
     model.config.save_pretrained(partial / MODEL_FOLDER)  # peft leaves it out
+    (partial / MODEL_FOLDER / "README.md").unlink(missing_ok=True)  # peft's form, with nothing filled in
 
 
 def _size_bytes(method: MethodSettings, materials: Materials, partial: Path) -> int:
