@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench bench-training clean
+.PHONY: help demo test check bench bench-training bench-sample clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -26,10 +26,13 @@ check: $(VENV)/.dev ## form, lint, types, and who may import whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: bench-training ## every benchmark
+bench: bench-training bench-sample ## every benchmark
 
 bench-training: $(VENV)/.train ## distilora's training against the notebook's, on DATA=comments.csv
 	$(BIN)/python benchmarks/training.py --data "$(DATA)" --out build/bench-training.json
+
+bench-sample: $(VENV)/.train ## teacher against TF-IDF on five folds of the sample
+	$(BIN)/python benchmarks/sample_folds.py --out build/bench-sample.json
 
 clean: ## take away .venv, builds and caches; runs/ stays
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -106,7 +106,7 @@ def _hidden_cosine(student: PreTrainedModel, teacher: PreTrainedModel, of: Label
     """Return the mean over layers and tokens, text by text, so that nothing is padded."""
     distances = []
     for row in range(len(of)):
-        ids = torch.from_numpy(of.texts.padded([row])[0])
+        ids = torch.from_numpy(of.texts.ids[of.texts.starts[row] : of.texts.starts[row + 1]])[None]
         mine, its = (model(input_ids=ids, output_hidden_states=True).hidden_states for model in (student, teacher))
         for layer, number in ((1, 1), (2, 3)):
             distances += (1 - functional.cosine_similarity(mine[layer], its[number], dim=-1)).flatten().tolist()
@@ -218,21 +218,6 @@ def test_seconds_leave_evaluations_out(encoder: Path, tmp_path: Path) -> None:
     began = time.perf_counter()
     training = train_model(classifier(encoder), task(tmp_path), scores=slow)
     assert 0 < training.seconds < time.perf_counter() - began - 0.8
-
-
-def test_threads_are_pinned_meanwhile_and_put_back(encoder: Path, tmp_path: Path) -> None:
-    before, seen = torch.get_num_threads(), []
-
-    def look(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
-        seen.append(torch.get_num_threads())
-        return scores(logits, labels)
-
-    torch.set_num_threads(2)
-    try:
-        train_model(classifier(encoder), task(tmp_path, SETTINGS.model_copy(update={"epochs": 1})), scores=look)
-        assert (seen, torch.get_num_threads()) == ([1], 2)
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_bfloat16_trains_a_model_that_ends_in_float32(encoder: Path, tmp_path: Path) -> None:
