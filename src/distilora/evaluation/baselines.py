@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,6 @@ from sklearn.linear_model import LogisticRegression
 from distilora.evaluation.metrics import macro_f1
 
 _SMALLEST_PROBABILITY = 1e-12
-_WORDS = r"\w+|[^\w\s]+"  # signs count as words too, so that no text, be it of emoji alone, is left without any
 _STRENGTHS = (1.0, 10.0)
 _CLASS_WEIGHTS = (None, "balanced")
 
@@ -72,8 +72,7 @@ def tfidf_baseline(
         validation_labels: shape (validation rows,).
         test_texts: to score once, at the end.
     """
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=_WORDS)
-    train = vectorizer.fit_transform(train_texts)
+    vectorizer, train = _fitted(train_texts)
     validation = vectorizer.transform(validation_texts)
     candidates = [
         LogisticRegression(C=strength, class_weight=weight, max_iter=1000).fit(train, train_labels)
@@ -87,6 +86,16 @@ def tfidf_baseline(
         parameters=int(best.coef_.size + best.intercept_.size),
         notes=f"C = {best.C:g}, class weights {best.class_weight or 'none'}",
     )
+
+
+def _fitted(texts: Sequence[str]) -> tuple[TfidfVectorizer, Any]:
+    """Return a vectorizer, and the weights of its terms in ``texts``, shape (texts, terms)."""
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    try:
+        return words, words.fit_transform(texts)
+    except ValueError:  # no text has a word of two letters, as where all are emoji
+        characters = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True)
+        return characters, characters.fit_transform(texts)
 
 
 def _log_probabilities(model: LogisticRegression, features: object) -> NDArray[np.float32]:

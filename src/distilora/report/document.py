@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from distilora.report.comparison import MAJORITY, TFIDF, Comparison, Difference, Flag, MethodRow, Score
 from distilora.report.findings import findings
@@ -86,10 +87,16 @@ def build_document(
         figures: names of all figures that were drawn; others are left out.
     """
     return Document(
-        title=f"Which small classifier for {printable(comparison.data.source)}?",
+        title=f"Which small classifier for {_source_name(comparison.data.source)}?",
         lead=_lead(comparison),
         sections=tuple(section for section in _sections(comparison, records, curves, figures) if section.blocks),
     )
+
+
+def _source_name(source: str) -> str:
+    """Return a file by its name alone, for a report may be published; other sources as they are called."""
+    path = PurePath(source)
+    return printable(path.name if path.suffix else source)
 
 
 def _lead(comparison: Comparison) -> str:
