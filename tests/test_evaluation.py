@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import numpy as np
@@ -184,5 +185,12 @@ def test_tf_idf_learns_words_that_tell_and_knows_its_size() -> None:
     assert baseline.test_logits.argmax(axis=1).tolist()[:2] == [1, 0]
     assert np.exp(baseline.test_logits).sum(axis=1) == pytest.approx([1, 1, 1], abs=1e-6)
     assert baseline.validation_logits.shape == (9, 2)
-    pairs = {pair for text in texts for pair in zip(text.split(), text.split()[1:], strict=False)}
-    assert baseline.parameters == len(pairs) + len({word for text in texts for word in text.split()}) + 1
+    kept = [[word for word in text.split() if len(word) > 1] for text in texts]  # scikit-learn's words
+    pairs = {pair for words in kept for pair in itertools.pairwise(words)}
+    assert baseline.parameters == len(pairs) + len({word for words in kept for word in words}) + 1
+
+
+def test_tf_idf_makes_do_with_characters_where_no_text_has_a_word() -> None:
+    texts, labels = ["😀", "💩", "😀 😀", "💩 !"] * 3, np.array([0, 1, 0, 1] * 3)
+    baseline = tfidf_baseline(texts, labels, texts, labels, ["💩💩", "😀😀"])
+    assert baseline.test_logits.argmax(axis=1).tolist() == [1, 0]

@@ -93,7 +93,10 @@ class TrainingSettings(Settings):
     warmup: float = Field(0.06, ge=0, lt=1, description="share of the steps in which the learning rate rises")
     max_grad_norm: float = Field(1.0, gt=0, description="gradients longer than this are shortened to it")
     dropout: float = Field(
-        0.0, ge=0, lt=1, description="dropout in the encoder, whatever its own is; drawing it costs a third of a step"
+        0.0,
+        ge=0,
+        lt=1,
+        description="dropout in the encoder, whatever its own is; drawing it costs about a quarter of a step",
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
     class_weight_power: float = Field(
