@@ -15,7 +15,6 @@ help: ## this list
 
 demo: $(VENV)/.train ## train, compare and report on the comments that come with distilora, into runs/demo
 	$(BIN)/distilora compare experiments/sample.toml --out runs/demo
-	@echo "The report: runs/demo/report.html"
 
 test: $(VENV)/.dev ## every test
 	$(BIN)/python -m pytest
