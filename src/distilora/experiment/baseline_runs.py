@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from distilora.experiment.materials import Materials
 from distilora.experiment.provenance import machine, versions
 from distilora.runs import Result, RunRecord, claim_run, complete_run, read_run, run_folder, with_labels
 
+logger = logging.getLogger(__name__)
 _SEED = 0  # neither baseline draws anything
 
 
@@ -50,6 +52,7 @@ def _baseline_run(name: str, fit: Callable[[Materials], Baseline], materials: Ma
     began = time.perf_counter()
     baseline = fit(materials)
     seconds = time.perf_counter() - began
+    logger.info("%s: %s", name, baseline.notes)
     logits = {"validation": baseline.validation_logits, "test": baseline.test_logits}
     result = Result(
         method=name,

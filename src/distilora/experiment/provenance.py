@@ -31,7 +31,7 @@ def machine(settings: TrainingSettings | None = None) -> str:
     Args:
         settings: of the training.
     """
-    words = [_processor(), f"{(settings and settings.threads) or torch.get_num_threads()} threads"]
+    words = [_processor(), f"{torch.get_num_threads()} threads"]
     if settings is not None:
         words.append(torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU")
         words.append("training in bfloat16" if uses_bf16(settings) else "training in float32")

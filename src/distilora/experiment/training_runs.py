@@ -90,14 +90,14 @@ def train_run(
     if partial is None:
         shutil.rmtree(checkpoints, ignore_errors=True)
         return read_run(final)
-    try:
-        with _threads(method.training.threads):
+    with _threads(method.training.threads):
+        try:
             made = _train(method, materials, experiment, seed=seed, teacher=teacher)
-    except VoidRunError as void:
-        logger.warning("%s seed %d is void: %s", method.name, seed, void)
-        made = _Made(_result(method, materials, seed=seed, void=str(void)))
-        # Somebody could take it for a good one.
-        shutil.rmtree(partial / MODEL_FOLDER, ignore_errors=True)
+        except VoidRunError as void:
+            logger.warning("%s seed %d is void: %s", method.name, seed, void)
+            made = _Made(_result(method, materials, seed=seed, void=str(void)))
+            # Somebody could take it for a good one.
+            shutil.rmtree(partial / MODEL_FOLDER, ignore_errors=True)
     complete_run(partial, final, result=made.result, history=made.history, logits=made.logits)
     shutil.rmtree(checkpoints, ignore_errors=True)  # only now: until then they are what a killed run goes on from
     return read_run(final)
