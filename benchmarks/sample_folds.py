@@ -26,7 +26,7 @@ from distilora.evaluation.metrics import accuracy, macro_f1
 from distilora.losses.objective import Objective
 from distilora.models.encoders import find_encoder, load_classifier, load_tokenizer
 from distilora.models.inference import compute_logits
-from distilora.runs import write_whole
+from distilora.files import write_whole
 from distilora.training.arguments import default_learning_rate
 from distilora.training.loop import TrainingTask, train_model
 

@@ -34,7 +34,7 @@ from distilora.models.encoders import find_encoder, load_classifier, load_tokeni
 from distilora.models.inference import compute_logits
 from distilora.models.layers import layer_numbers, layer_stack
 from distilora.models.students import build_student
-from distilora.runs import write_whole
+from distilora.files import write_whole
 from distilora.training.arguments import default_learning_rate, uses_bf16
 from distilora.training.loop import TrainingTask, train_model
 from machine import peak_flops

@@ -22,7 +22,6 @@ from distilora.runs import (
     read_run,
     run_folder,
     with_labels,
-    write_whole,
 )
 from report_cases import run
 

@@ -147,6 +147,20 @@ class LoraSettings(Settings):
     )
 
 
+class ExportSettings(Settings):
+    """``[export]``: the bundle that is made of a trained run."""
+
+    precision: Literal["int8", "fp32"] = Field(
+        "int8", description="of the bundle's weights; int8 is smaller and faster"
+    )
+    goal: Annotated[str, Field(pattern=r"^(f1|(precision|recall)=(0(\.\d+)?|1(\.0+)?))$")] = Field(
+        "f1", description="what the threshold is chosen for on validation: f1, precision=0.9 or recall=0.9 (at least)"
+    )
+    prune_vocabulary: bool = Field(
+        False, description="drop tokens that the training rows never use; smaller, at a price on other texts"
+    )
+
+
 class MethodSettings(Settings):
     """One method, with everything that holds for it."""
 
@@ -197,6 +211,7 @@ class ExperimentSettings(Settings):
     training: Table = Field({}, description="settings of the training loop for every method")
     distillation: Table = Field({}, description="loss weights and temperature for every student")
     lora: Table = Field({}, description="adapter settings for every LoRA method")
+    export: ExportSettings = ExportSettings()
     run: Names = Field((), description="methods to run; absent: teacher, odd, even, lora and those of [methods]")
     seeds: Seeds = Field((0,), description="seeds of initialisation, dropout and batch order; a run for each")
     methods: dict[str, _MethodTable] = Field({}, description="own methods: [methods.NAME] like = 'odd', …")

@@ -6,6 +6,8 @@ DistiloraError                 one line a user can act on; the command line prin
 ├── ModelError                 an encoder or a saved model cannot be used as it is
 ├── HubError                   the hub is needed and cannot be reached
 ├── MissingExtraError          a library of an optional extra is not installed
+├── BundleError                a bundle is damaged, foreign, or of a newer format
+├── ParityError                an exported model does not say what the trained model says
 ├── RunError                   a run or experiment folder cannot be used as it is
 └── VoidRunError               a guard found that a run's numbers would mean nothing
 """
@@ -47,6 +49,14 @@ class MissingExtraError(DistiloraError):
 
     def __init__(self, library: str, extra: str) -> None:
         super().__init__(f"{library} is not installed: run pip install 'distilora[{extra}]'")
+
+
+class BundleError(DistiloraError):
+    """A bundle is damaged, foreign, or of a newer format."""
+
+
+class ParityError(DistiloraError):
+    """An exported model does not say what the trained model says."""
 
 
 class RunError(DistiloraError):

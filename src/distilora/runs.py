@@ -33,7 +33,9 @@ from distilora.config import to_toml
 from distilora.data.faults import first_line
 from distilora.data.records import Part
 from distilora.errors import RunError
-from distilora.evaluation.records import Evaluation, Record
+from distilora.evaluation.records import Evaluation
+from distilora.files import write_whole
+from distilora.records import Record
 
 CONFIG_FILE = "config.toml"
 EXPERIMENT_FILE = "experiment.toml"
@@ -145,21 +147,6 @@ def run_sha256(folder: Path) -> str:
     """Return a hash of what a complete run's model says; all void runs have the same."""
     path = folder / LOGITS_FILE
     return hashlib.sha256(path.read_bytes() if path.exists() else b"void").hexdigest()
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader finds the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as stream:
-            stream.write(content.encode() if isinstance(content, str) else content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def complete_run(

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
-
-
-class Record(BaseModel):
-    """A frozen record that is written to and read from a result file as JSON."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from distilora.records import Record
 
 
 class Interval(Record):

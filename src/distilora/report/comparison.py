@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from distilora.errors import RunError
 from distilora.evaluation.intervals import accuracy_interval, difference_interval, macro_f1_interval
-from distilora.evaluation.records import Interval, Record
+from distilora.evaluation.records import Interval
+from distilora.records import Record
 from distilora.runs import DataIdentity, Result, RunRecord
 
 Kind = Literal["baseline", "teacher", "student", "lora"]

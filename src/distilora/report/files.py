@@ -12,7 +12,8 @@ from distilora.report.document import build_document
 from distilora.report.html import to_html
 from distilora.report.markdown import to_markdown
 from distilora.report.tables import to_csv
-from distilora.runs import RunRecord, write_whole
+from distilora.files import write_whole
+from distilora.runs import RunRecord
 
 
 def write_report(records: Sequence[RunRecord], folder: Path) -> Path:

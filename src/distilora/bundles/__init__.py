@@ -1,0 +1,1 @@
+"""Bundles: one exported model a folder, opened and run with ONNX Runtime alone."""

@@ -1,0 +1,1 @@
+"""Files of comments in, files with labels and probabilities out."""
