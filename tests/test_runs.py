@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from distilora.errors import RunError
+from distilora.files import write_whole
 from distilora.runs import (
     claim_experiment,
     claim_run,

@@ -86,7 +86,7 @@ class Origin(Record):
 
 
 class Work(Record):
-    """Floating-point operations (a multiplication and an addition are two) of one text: constant + a·n + b·n², n tokens."""
+    """Operations of one text of n tokens: constant + a·n + b·n²; a multiplication and an addition are two."""
 
     constant: float
     per_token: float
@@ -140,7 +140,7 @@ class Manifest(Record):
     """An ensemble averages the calibrated probabilities of its members."""
     files: dict[str, FileEntry]
     """Every file of the bundle's own folder but the manifest and its id, by name."""
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field({})
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from distilora.files import write_whole
 from distilora.report import plots
 from distilora.report.comparison import Comparison, compare_runs
 from distilora.report.document import build_document
 from distilora.report.html import to_html
 from distilora.report.markdown import to_markdown
 from distilora.report.tables import to_csv
-from distilora.files import write_whole
 from distilora.runs import RunRecord
 
 
