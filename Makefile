@@ -1,6 +1,7 @@
 # Needs Python 3.11 or newer, pip and a package index; the rest goes into .venv, once.
 PYTHON ?= python3
 DATA ?= ../shared/data/davidson.csv
+LONG_DATA ?= ../shared/data/jigsaw.csv
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt
@@ -8,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench bench-training bench-sample clean
+.PHONY: help demo test check bench bench-serving bench-training bench-sample clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -25,7 +26,10 @@ check: $(VENV)/.dev ## form, lint, types, and who may import whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: bench-training bench-sample ## every benchmark
+bench: bench-serving bench-training bench-sample ## every benchmark
+
+bench-serving: $(VENV)/.train ## the int8 odd student against torch, on DATA=comments.csv and LONG_DATA=comments.csv
+	$(BIN)/python benchmarks/serving.py --data "$(DATA)" --long-data "$(LONG_DATA)" --out build/bench.json
 
 bench-training: $(VENV)/.train ## distilora's training against the notebook's, on DATA=comments.csv
 	$(BIN)/python benchmarks/training.py --data "$(DATA)" --out build/bench-training.json

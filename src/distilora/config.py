@@ -16,10 +16,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from distilora.errors import ConfigError
 
+_GOAL = re.compile(r"f1|(precision|recall)=(0(\.\d+)?|1(\.0+)?)")
 MethodKind = Literal["teacher", "student", "lora"]
 Table = dict[str, Any]
 
@@ -153,12 +154,19 @@ class ExportSettings(Settings):
     precision: Literal["int8", "fp32"] = Field(
         "int8", description="of the bundle's weights; int8 is smaller and faster"
     )
-    goal: Annotated[str, Field(pattern=r"^(f1|(precision|recall)=(0(\.\d+)?|1(\.0+)?))$")] = Field(
+    goal: str = Field(
         "f1", description="what the threshold is chosen for on validation: f1, precision=0.9 or recall=0.9 (at least)"
     )
     prune_vocabulary: bool = Field(
         False, description="drop tokens that the training rows never use; smaller, at a price on other texts"
     )
+
+    @field_validator("goal")
+    @classmethod
+    def _goal_is_known(cls, goal: str) -> str:
+        if not _GOAL.fullmatch(goal):
+            raise ValueError("write f1, precision=0.9 or recall=0.9, with a share from 0 to 1")
+        return goal
 
 
 class MethodSettings(Settings):

@@ -21,7 +21,7 @@ class Answer(NamedTuple):
     tokens: int
     """Of the whole text, special tokens included."""
     cut: bool
-    """Whether the text is longer than the model's longest input, so that part of it was left out or windows were used."""
+    """Whether the text is longer than the model's longest input: part of it was left out, or windows were used."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,8 @@ def calibrated(logits: NDArray[np.float32], *, temperature: float) -> NDArray[np
     """
     scaled = np.asarray(logits, dtype=np.float64) / temperature
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    probabilities: NDArray[np.float32] = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    return probabilities
 
 
 def decide(
@@ -97,8 +98,11 @@ def decide(
         [1]
     """
     if threshold is None or not len(positive):
-        return probabilities.argmax(axis=1)
-    is_positive = np.isin(np.arange(probabilities.shape[1]), positive)
+        likeliest: NDArray[np.int64] = probabilities.argmax(axis=1)
+        return likeliest
+    is_positive = np.zeros(probabilities.shape[1], dtype=np.bool_)
+    is_positive[list(positive)] = True
     reached = probabilities[:, is_positive].sum(axis=1) >= threshold
     allowed = is_positive[None, :] == reached[:, None]  # (texts, classes)
-    return np.where(allowed, probabilities, -1.0).argmax(axis=1)
+    chosen: NDArray[np.int64] = np.where(allowed, probabilities, -1.0).argmax(axis=1)
+    return chosen

@@ -53,6 +53,21 @@ def choose_columns(table: Table, *, text: str | None, label: str | None) -> Colu
     return Columns(text_column, label_column, notes)
 
 
+def choose_text(table: Table, *, text: str | None) -> str:
+    """Return the text column, named by the user or guessed where there is one good guess.
+
+    Args:
+        table: the source.
+        text: name of the text column; absent: guessed.
+
+    Raises:
+        DataError: as for :func:`choose_columns`.
+    """
+    if text is not None:
+        _require(table, text, flag="--text")
+    return text or _guess(table, _TEXT_NAMES, what="text", taken=None)
+
+
 def _require(table: Table, name: str, *, flag: str) -> None:
     count = table.columns.count(name)
     if count == 0:

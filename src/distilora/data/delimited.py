@@ -23,14 +23,31 @@ _PROBLEMS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """One record of the file, with its first line from 1 and its line count."""
+@dataclass(slots=True)
+class Entry:
+    """One record of the file, the header among them."""
 
     fields: list[str]
     problem: str | None
+    """What keeps the record from being read; then the fields mean nothing."""
     line: int
-    lines: int
+    """Its first line, from 1."""
+    raw: list[bytes]
+    """Its lines as they stand in the file."""
+
+    def place(self, number: int) -> str:
+        """Return which lines the record of this number fills; empty where the number says it all."""
+        last = self.line + len(self.raw) - 1
+        place = f"lines {self.line} to {last}" if last > self.line else f"line {self.line}"
+        return "" if place == f"line {number + 1}" else place
+
+    def fault(self, *, fields: int) -> str | None:
+        """Return what is wrong with the record, or ``None`` if it has as many fields as the header."""
+        if self.problem is None and len(self.fields) != fields:
+            return (
+                f"the header has {fields} fields, this row {len(self.fields)}; put texts with commas in quotation marks"
+            )
+        return self.problem
 
 
 class _Lines:
@@ -40,6 +57,8 @@ class _Lines:
         self._stream = stream
         self._offset = 0
         self.number = 0
+        self.raw: list[bytes] = []
+        """The lines of the record that is being read."""
         self.problem: str | None = None
 
     def __iter__(self) -> _Lines:
@@ -48,6 +67,7 @@ class _Lines:
     def __next__(self) -> str:
         raw = next(self._stream)
         self.number += 1
+        self.raw.append(raw)
         text, problem = decode_line(raw, offset=self._offset)
         self.problem = self.problem or problem
         self._offset += len(raw)
@@ -91,7 +111,7 @@ def open_delimited(path: Path, *, source: str, delimiter: str) -> Table:
     def rows(names: Sequence[str]) -> Iterator[Row]:
         indices = [columns.index(name) for name in names]
         with path.open("rb") as stream:
-            entries = _entries(stream, delimiter=delimiter)
+            entries = read_entries(stream, delimiter=delimiter)
             next(entries)
             for number, entry in enumerate(entries, start=1):
                 yield _row(entry, indices=indices, fields=len(columns), number=number)
@@ -102,7 +122,7 @@ def open_delimited(path: Path, *, source: str, delimiter: str) -> Table:
 def _header(path: Path, *, source: str, delimiter: str) -> tuple[str, ...]:
     refuse_binary(path, source=source)
     with path.open("rb") as stream:
-        entry = next(_entries(stream, delimiter=delimiter), None)
+        entry = next(read_entries(stream, delimiter=delimiter), None)
     if entry is None:
         raise DataError(f"{source}: the file is empty; give it a header line and one row for each comment")
     if entry.problem:
@@ -130,13 +150,13 @@ def refuse_binary(path: Path, *, source: str) -> None:
         raise DataError(f"{source}: NUL at byte {beginning.index(0)}: not a text file; save it as UTF-8 text")
 
 
-def _entries(stream: BinaryIO, *, delimiter: str) -> Iterator[_Entry]:
-    """Return the records, the header first, blank lines left out."""
+def read_entries(stream: BinaryIO, *, delimiter: str) -> Iterator[Entry]:
+    """Return the records of a file that :func:`open_delimited` took, the header first, blank lines left out."""
     lines = _Lines(stream)
     # strict: else a quotation mark that is never closed would swallow rows without a word.
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
-        before, lines.problem, malformed, fields = lines.number, None, None, []
+        before, lines.raw, lines.problem, malformed, fields = lines.number, [], None, None, []
         try:
             fields = next(reader)
         except StopIteration:
@@ -144,23 +164,14 @@ def _entries(stream: BinaryIO, *, delimiter: str) -> Iterator[_Entry]:
         except csv.Error as failure:
             malformed = _reworded(str(failure))
         if fields or malformed:
-            yield _Entry(fields, lines.problem or malformed, before + 1, lines.number - before)
+            yield Entry(fields, lines.problem or malformed, before + 1, lines.raw)
 
 
 def _reworded(message: str) -> str:
     return next((words for key, words in _PROBLEMS.items() if key in message), message)
 
 
-def _row(entry: _Entry, *, indices: Sequence[int], fields: int, number: int) -> Row:
-    last = entry.line + entry.lines - 1
-    place = f"lines {entry.line} to {last}" if entry.lines > 1 else f"line {entry.line}"
-    if place == f"line {number + 1}":
-        place = ""
-    problem = entry.problem
-    if problem is None and len(entry.fields) != fields:
-        problem = (
-            f"the header has {fields} fields, this row {len(entry.fields)}; put texts with commas in quotation marks"
-        )
-    if problem is not None:
-        return Row((), problem, place)
-    return Row(tuple(entry.fields[index] for index in indices), None, place)
+def _row(entry: Entry, *, indices: Sequence[int], fields: int, number: int) -> Row:
+    problem = entry.fault(fields=fields)
+    values = () if problem else tuple(entry.fields[index] for index in indices)
+    return Row(values, problem, entry.place(number))

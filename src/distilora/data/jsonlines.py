@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 from distilora.data.delimited import decode_line, refuse_binary
 from distilora.data.faults import shown
@@ -14,6 +15,23 @@ from distilora.errors import DataError
 
 # Keys may be absent from single lines, so that the first line alone does not tell the columns.
 _LINES_FOR_COLUMNS = 100
+
+
+class Line(NamedTuple):
+    """One line that is not blank."""
+
+    item: dict[str, object] | None
+    """Its object; absent where there is a problem."""
+    problem: str | None
+    number: int
+    """Of the line, from 1."""
+    text: str
+    raw: bytes
+    """As it stands in the file."""
+
+    def place(self, number: int) -> str:
+        """Return where the object of this number stands; empty where the number says it all."""
+        return "" if self.number == number else f"line {self.number}"
 
 
 def open_json_lines(path: Path, *, source: str) -> Table:
@@ -27,33 +45,33 @@ def open_json_lines(path: Path, *, source: str) -> Table:
         DataError: the file is empty, not text, or none of its first lines is a JSON object.
     """
     refuse_binary(path, source=source)
-    beginning = list(islice(_objects(path), _LINES_FOR_COLUMNS))
+    with path.open("rb") as stream:
+        beginning = list(islice(read_lines(stream), _LINES_FOR_COLUMNS))
     if not beginning:
         raise DataError(f"{source}: the file is empty; write one JSON object a line, one for each comment")
-    columns = tuple(dict.fromkeys(key for item, _, _ in beginning if item for key in item))
+    columns = tuple(dict.fromkeys(key for line in beginning for key in line.item or ()))
     if not columns:
-        problem = beginning[0][1] or "an object without keys"
+        problem = beginning[0].problem or "an object without keys"
         raise DataError(f'{source} row 1: {problem}; write objects such as {{"text": "…", "label": "…"}}')
 
     def rows(names: Sequence[str]) -> Iterator[Row]:
-        for number, (item, problem, line) in enumerate(_objects(path), start=1):
-            place = "" if line == number else f"line {line}"
-            values = () if item is None else tuple(item.get(name) for name in names)
-            yield Row(values, problem, place)
+        with path.open("rb") as stream:
+            for number, line in enumerate(read_lines(stream), start=1):
+                values = () if line.item is None else tuple(line.item.get(name) for name in names)
+                yield Row(values, line.problem, line.place(number))
 
     return Table(source, columns, rows, part_column="split" if "split" in columns else None)
 
 
-def _objects(path: Path) -> Iterator[tuple[dict[str, object] | None, str | None, int]]:
-    """Return object, problem and line number from 1 of each line that is not blank."""
+def read_lines(stream: BinaryIO) -> Iterator[Line]:
+    """Return the lines that are not blank, each with its object or what is wrong with it."""
     offset = 0
-    with path.open("rb") as stream:
-        for number, raw in enumerate(stream, start=1):
-            text, problem = decode_line(raw, offset=offset)
-            offset += len(raw)
-            if text.strip():
-                item, malformed = _parsed(text) if problem is None else (None, problem)
-                yield item, malformed, number
+    for number, raw in enumerate(stream, start=1):
+        text, problem = decode_line(raw, offset=offset)
+        offset += len(raw)
+        if text.strip():
+            item, malformed = _parsed(text) if problem is None else (None, problem)
+            yield Line(item, malformed, number, text, raw)
 
 
 def _parsed(text: str) -> tuple[dict[str, object] | None, str | None]:

@@ -54,18 +54,23 @@ def open_parquet(path: Path, *, source: str) -> Table:
 
 
 def _rows(batch: Any, names: Sequence[str]) -> Iterator[Row]:
-    columns = [_values(batch.column(name)) for name in names]
+    columns = [values_of(batch.column(name)) for name in names]
     for values in zip(*columns, strict=True):
-        broken = next((value for value in values if isinstance(value, UnicodeDecodeError)), None)
-        if broken is None:
-            yield Row(values)
-        else:
-            byte = broken.object[broken.start]
-            yield Row((), f"byte 0x{byte:02x} of a string is not UTF-8; write the file again with UTF-8 strings")
+        problem = bytes_problem(values)
+        yield Row(values) if problem is None else Row((), problem)
 
 
-def _values(column: Any) -> list[object]:
-    """Return a column's values; a string that is not UTF-8 becomes the error it raises."""
+def bytes_problem(values: Sequence[object]) -> str | None:
+    """Return which byte of a row is not UTF-8, or ``None``; the values are those of :func:`values_of`."""
+    broken = next((value for value in values if isinstance(value, UnicodeDecodeError)), None)
+    if broken is None:
+        return None
+    byte = broken.object[broken.start]
+    return f"byte 0x{byte:02x} of a string is not UTF-8; write the file again with UTF-8 strings"
+
+
+def values_of(column: Any) -> list[object]:
+    """Return a column's values, rows long; a string that is not UTF-8 becomes the error it raises."""
     try:
         return list(column.to_pylist())
     except UnicodeDecodeError:

@@ -15,14 +15,11 @@ from distilora.data.delimited import open_delimited
 from distilora.data.faults import fault_line, nearest, refuse_faults, shown
 from distilora.data.gathering import Classes, gather
 from distilora.data.hub import NAMED_SOURCES, HubSource, open_hub
-from distilora.data.jsonlines import open_json_lines
-from distilora.data.parquet import open_parquet
+from distilora.data.opening import SUFFIXES, open_file
 from distilora.data.records import Comments
 from distilora.data.tables import Table
 from distilora.errors import DataError
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
-"""Files that can be read."""
 _OTHER_FILES = (".txt", ".json", ".xls", ".xlsx", ".xml", ".gz", ".zip", ".bz2", ".zst", ".pkl", ".arrow", ".feather")
 _HUB_ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(?::(?P<config>[^/:]+))?")
 _SAMPLE = HubSource("", text="text", label="label", positive=("toxic",))
@@ -128,7 +125,7 @@ def _opened(source: str) -> Iterator[Table]:
 def _open(source: str) -> Table:
     suffix = Path(source).suffix.lower()
     if suffix in SUFFIXES:
-        return _open_file(source, suffix=suffix)
+        return open_file(source)
     if source in NAMED_SOURCES:
         return open_hub(NAMED_SOURCES[source], source=source)
     if suffix in _OTHER_FILES or _exists(source):
@@ -149,19 +146,3 @@ def _exists(source: str) -> bool:
         return Path(source).exists()
     except (OSError, ValueError):  # longer than a file name may be, or with a NUL
         return False
-
-
-def _open_file(source: str, *, suffix: str) -> Table:
-    path = Path(source)
-    if path.is_dir():
-        raise DataError(f"{source}: is a folder; give one file of it")
-    if not path.exists():
-        raise DataError(f"{source}: no such file; give the path of a file that ends in {', '.join(SUFFIXES)}")
-    try:
-        if suffix == ".parquet":
-            return open_parquet(path, source=source)
-        if suffix in {".jsonl", ".ndjson"}:
-            return open_json_lines(path, source=source)
-        return open_delimited(path, source=source, delimiter="\t" if suffix == ".tsv" else ",")
-    except OSError as failure:
-        raise DataError(f"{source}: cannot be opened: {failure.strerror or failure}") from None

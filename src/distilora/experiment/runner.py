@@ -34,7 +34,12 @@ def run_experiment(
     Raises:
         DistiloraError: comments, encoder, settings or folder cannot be used.
     """
-    materials = prepare(settings)
+    return run_methods(prepare(settings), folder, tell=tell)
+
+
+def run_methods(materials: Materials, folder: Path, *, tell: Callable[[str], None] = logger.info) -> list[RunRecord]:
+    """Return the same as :func:`run_experiment`, of comments and encoder that are prepared already."""
+    settings = materials.settings
     check_methods(materials)
     with locked(folder):
         claim_experiment(folder, materials.identity)

@@ -1,84 +1,33 @@
-"""The command line: parse, call, print. Whatever is heavy is imported inside the command that needs it."""
+"""The commands on comments and experiments: data, compare, report."""
 
 from __future__ import annotations
 
 import json
-import logging
 import sys
-from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distilora.config import ExperimentSettings, read_experiment
-from distilora.errors import ConfigError, DistiloraError, MissingExtraError
+from distilora.cli.options import (
+    AsJson,
+    Encoder,
+    Label,
+    LabelNames,
+    Positive,
+    Set,
+    Text,
+    require_train_extra,
+    teller,
+)
+from distilora.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
+    from distilora.config import ExperimentSettings
     from distilora.data.inspection import Encode
     from distilora.report import Comparison
 
-EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
-_TRAIN_LIBRARIES = ("torch", "transformers", "peft", "accelerate", "sklearn", "matplotlib", "safetensors")
 
-app = typer.Typer(
-    name="distilora",
-    help="Which small text classifier should I ship? distilora answers with evidence.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-
-Text = Annotated[str | None, typer.Option(help="Column that holds the text; guessed where there is one good guess.")]
-Label = Annotated[str | None, typer.Option(help="Column that holds the label; guessed where there is one good guess.")]
-LabelNames = Annotated[str | None, typer.Option(help="Names for bare labels, such as 0=civil,1=toxic.")]
-Positive = Annotated[list[str] | None, typer.Option(help="A class that counts as hateful; may be given several times.")]
-Encoder = Annotated[str | None, typer.Option(help="minilm (comes with distilora), a folder, or a hub id.")]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Any setting of an experiment.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-
-
-def main() -> None:
-    """Run the command line; what the user can mend is one line on standard error and exit code 2."""
-    try:
-        app()
-    except SystemExit as leaving:
-        if leaving.code == EXIT_INTERRUPTED:  # how typer answers Ctrl-C
-            print("distilora: stopped; the same command goes on where it stopped", file=sys.stderr)
-        raise
-    except DistiloraError as error:
-        _fail(str(error))
-    except OSError as error:
-        _fail(": ".join(filter(None, (error.filename and str(error.filename), error.strerror or str(error)))))
-    except Exception as error:
-        if type(error).__name__ != "SafetensorError":  # what safetensors makes of a full disk
-            raise
-        _fail(str(error))
-
-
-def _fail(line: str) -> NoReturn:
-    print(f"distilora: {line}", file=sys.stderr)
-    sys.exit(EXIT_USER_ERROR)
-
-
-@app.callback(invoke_without_command=True)
-def _options(
-    show_version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is being done.")] = False,
-) -> None:
-    if show_version:
-        print(f"distilora {version('distilora')}")
-        raise typer.Exit
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-    logging.getLogger("distilora").setLevel(logging.INFO if verbose else logging.WARNING)
-
-
-@app.command()
 def data(
     source: Annotated[str, typer.Argument(help="sample, davidson, wiki_toxic, hate_speech, a file, or a hub id.")],
     text: Text = None,
@@ -91,6 +40,7 @@ def data(
     as_json: AsJson = False,
 ) -> None:
     """Show rows, classes, lengths, duplicates and everything that is wrong with a source of comments."""
+    from distilora.config import read_experiment
     from distilora.data.inspection import inspect_comments
 
     experiment = read_experiment(
@@ -116,7 +66,6 @@ def data(
         print(f"length histogram: {plot}")
 
 
-@app.command()
 def compare(
     experiment: Annotated[Path | None, typer.Argument(help="An experiment's TOML; absent: all defaults.")] = None,
     source: Annotated[str | None, typer.Option("--data", help="A file, a known name or a hub id.")] = None,
@@ -133,9 +82,12 @@ def compare(
     balance: Annotated[bool | None, typer.Option("--balance", help="Equal shares of the classes in training.")] = None,
     settings: Set = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the experiment; by default runs/NAME.")] = None,
+    no_export: Annotated[bool, typer.Option("--no-export", help="Make no bundles.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train every method, evaluate them on the same rows, and write the report."""
+    """Train every method, evaluate them on the same rows, write the report and a bundle of each."""
+    from distilora.config import read_experiment
+
     chosen = read_experiment(
         experiment,
         assignments=settings or [],
@@ -155,20 +107,19 @@ def compare(
         ),
     )
     folder = out or Path("runs") / (experiment.stem if experiment else Path(chosen.data.source).stem)
-    _require_train_extra()
+    require_train_extra()
     from distilora.api import compare as run
 
-    outcome = run(chosen, folder, tell=_teller(as_json=as_json))
+    outcome = run(chosen, folder, export=not no_export, tell=teller(as_json=as_json))
     _show(outcome.comparison, list(outcome.findings), outcome.report, as_json=as_json)
 
 
-@app.command()
 def report(
     experiment: Annotated[Path, typer.Argument(help="Folder of an experiment.")],
     as_json: AsJson = False,
 ) -> None:
     """Write the report of an experiment again, from its result files alone."""
-    _require_train_extra()
+    require_train_extra()
     from distilora.report import compare_runs, findings, write_report
     from distilora.runs import load_experiment
 
@@ -200,7 +151,7 @@ def _names(pairs: str) -> dict[str, str]:
 def _token_counter(experiment: ExperimentSettings) -> Encode | None:
     """Return what counts an encoder's tokens, or nothing where the libraries for it are not installed."""
     try:
-        _require_train_extra()
+        require_train_extra()
     except MissingExtraError as missing:
         print(f"lengths in words only: {missing}", file=sys.stderr)
         return None
@@ -210,20 +161,6 @@ def _token_counter(experiment: ExperimentSettings) -> Encode | None:
     encoder = find_encoder(experiment.encoder.name)
     tokenizer = load_tokenizer(encoder, max_length=experiment.encoder.max_length)
     return lambda texts: encode_texts(texts, tokenizer, max_length=None).lengths.tolist()
-
-
-def _require_train_extra() -> None:
-    from importlib.util import find_spec
-
-    for library in _TRAIN_LIBRARIES:
-        if find_spec(library) is None:
-            raise MissingExtraError(library, "train")
-
-
-def _teller(*, as_json: bool) -> Callable[[str], None]:
-    """Return what tells of progress: on standard error where standard output is for a program."""
-    stream = sys.stderr if as_json else sys.stdout
-    return lambda line: print(line, file=stream, flush=True)
 
 
 def _show(comparison: Comparison, findings: list[str], path: Path, *, as_json: bool) -> None:
@@ -237,7 +174,3 @@ def _show(comparison: Comparison, findings: list[str], path: Path, *, as_json: b
     for sentence in findings:
         print(f"* {sentence}")
     print(f"\nreport: {path}")
-
-
-if __name__ == "__main__":
-    main()

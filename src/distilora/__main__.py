@@ -1,0 +1,5 @@
+"""``python -m distilora``: the command line."""
+
+from distilora.cli import main
+
+main()

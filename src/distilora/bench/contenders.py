@@ -1,0 +1,186 @@
+"""What is measured: a bundle or a trained run, opened as its users open it.
+
+Nothing heavy is imported before it is needed, so that a bundle's figures hold for an installation without torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from distilora.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from distilora.bench.records import Kind
+    from distilora.bundles.manifest import Manifest
+
+_TRAIN_LIBRARIES = ("torch", "transformers", "peft", "safetensors")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who a contender is."""
+
+    name: str
+    kind: Kind
+    precision: str | None
+    labels: tuple[str, ...]
+    """Names of the classes in the order of its outputs."""
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What a contender says of all texts."""
+
+    labels: list[int]
+    """Likeliest class of each text, as a position in the contender's own labels."""
+    operations: float | None
+    """In matrix products, of all texts together, padding left out; absent where nobody counted them."""
+
+
+class Contender(Protocol):
+    """A classifier that can be run on texts; the texts are tokenised anew in each call."""
+
+    @property
+    def identity(self) -> Identity:
+        """Return who it is."""
+        ...
+
+    def label_all(self, texts: Sequence[str]) -> Labelled:
+        """Return what it says of texts."""
+        ...
+
+    def run_all(self, texts: Sequence[str]) -> None:
+        """Classify texts as fast as it can."""
+        ...
+
+    def run_one(self, text: str) -> None:
+        """Classify one text."""
+        ...
+
+
+class BundleContender:
+    """A bundle, run without torch.
+
+    Args:
+        folder: of the bundle.
+        threads: that it may use.
+
+    Raises:
+        BundleError: the bundle is damaged, foreign or of a newer format.
+    """
+
+    def __init__(self, folder: Path, *, threads: int) -> None:
+        from distilora.bundles.bundle import open_bundle
+
+        self._bundle = open_bundle(folder, threads=threads)
+        self._folder = folder
+
+    @property
+    def identity(self) -> Identity:
+        """Return who it is."""
+        manifest = self._bundle.manifest
+        return Identity(
+            name=manifest.name,
+            kind="bundle" if manifest.kind == "model" else "ensemble",
+            precision=manifest.precision,
+            labels=manifest.labels,
+            size_bytes=_shipped_bytes(self._folder, manifest),
+        )
+
+    def label_all(self, texts: Sequence[str]) -> Labelled:
+        """Return what it says of texts."""
+        predictions = self._bundle.predict(texts)
+        labels = predictions.probabilities.argmax(axis=1).tolist()
+        return Labelled(labels, _operations(self._bundle.manifest, predictions.tokens))
+
+    def run_all(self, texts: Sequence[str]) -> None:
+        """Classify texts as fast as it can."""
+        self._bundle.predict(texts)
+
+    def run_one(self, text: str) -> None:
+        """Classify one text."""
+        self._bundle.predict([text])
+
+
+def _operations(manifest: Manifest, tokens: NDArray[np.int64]) -> float | None:
+    if manifest.work is None or manifest.max_length is None:
+        return None
+    return sum(manifest.work.operations(length) for length in tokens.clip(max=manifest.max_length).tolist())
+
+
+def _shipped_bytes(folder: Path, manifest: Manifest) -> int:
+    """Return the size of what a bundle needs to run: manifest, model and tokenizer, and its members'."""
+    from distilora.bundles.manifest import MANIFEST_FILE, MEMBERS_FOLDER, MODEL_FILE, TOKENIZER_FILE
+    from distilora.bundles.storage import read_manifest
+
+    own = sum(manifest.files[name].size_bytes for name in (MODEL_FILE, TOKENIZER_FILE) if name in manifest.files)
+    members = [folder / MEMBERS_FOLDER / member.name for member in manifest.members]
+    return (
+        (folder / MANIFEST_FILE).stat().st_size
+        + own
+        + sum(_shipped_bytes(member, read_manifest(member)) for member in members)
+    )
+
+
+def find_contender(path: Path) -> Path:
+    """Return the folder of the bundle or of the one trained run that a path means; its model is not opened.
+
+    Args:
+        path: of a bundle, or ``EXPERIMENT/METHOD/seed-N``, or ``EXPERIMENT/METHOD`` for its seed that is best on
+            validation.
+
+    Raises:
+        BundleError: it is a damaged bundle, or neither a bundle nor a run.
+        RunError: it is a run without a model.
+        MissingExtraError: it is a run, and the libraries for running it are not installed.
+    """
+    from distilora.bundles.storage import is_bundle, read_manifest
+
+    if is_bundle(path) or not _looks_like_run(path):
+        read_manifest(path)
+        return path
+    _require_train_extra()
+    from distilora.export.finding import find_run
+
+    return find_run(path).folder
+
+
+def open_contender(folder: Path, *, threads: int) -> Contender:
+    """Return a bundle or a trained run, ready to classify.
+
+    Args:
+        folder: as :func:`find_contender` returns it.
+        threads: that it may use.
+
+    Raises:
+        BundleError: the bundle is damaged, foreign or of a newer format.
+        RunError: the run cannot be read.
+        ModelError: the run's model cannot be opened.
+    """
+    from distilora.bundles.storage import is_bundle
+
+    if is_bundle(folder):
+        return BundleContender(folder, threads=threads)
+    from distilora.bench.trained import RunContender
+
+    return RunContender(folder, threads=threads)
+
+
+def _looks_like_run(path: Path) -> bool:
+    return (path / "result.json").is_file() or any(path.glob("seed-*/result.json"))
+
+
+def _require_train_extra() -> None:
+    if find_spec("torch") is None:
+        raise MissingExtraError("torch", "train")
+    for library in _TRAIN_LIBRARIES:
+        if find_spec(library) is None:
+            raise MissingExtraError(library, "train")

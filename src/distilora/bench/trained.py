@@ -1,0 +1,115 @@
+"""A trained run, run with torch and transformers as most people run a fine-tuned model today."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers import AutoTokenizer, DataCollatorWithPadding
+
+from distilora.bench.contenders import Identity, Labelled
+from distilora.errors import ConfigError, ModelError, RunError
+from distilora.models.encoders import Encoder, find_encoder, load_trained
+from distilora.models.loading import attention_code, quietly, read_config
+from distilora.runs import MODEL_FOLDER, EncoderIdentity, RunRecord, read_run
+
+_BATCH_SIZE = 32
+_SHIPPED = (".safetensors", ".json")
+
+
+class RunContender:
+    """A trained run in float32: batches of 32 in the order of the texts, padded to the longest of the batch.
+
+    Attention is sdpa, transformers' own choice, where the family has it; LoRA adapters stay beside the encoder.
+
+    Args:
+        folder: ``EXPERIMENT/METHOD/seed-N``, of a method that has a model.
+        threads: that it may use.
+
+    Raises:
+        RunError: the run cannot be read.
+        ModelError: its model cannot be opened.
+    """
+
+    def __init__(self, folder: Path, *, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._run = read_run(folder)
+        self._model, self._encoder = _open(self._run)
+        with quietly():
+            self._tokenizer = AutoTokenizer.from_pretrained(folder / MODEL_FOLDER, local_files_only=True)
+        self._options = {"truncation": True, "max_length": _encoder_of(self._run).max_length}
+
+    @property
+    def identity(self) -> Identity:
+        """Return who it is."""
+        result = self._run.result
+        files = (self._run.folder / MODEL_FOLDER).iterdir()
+        own = sum(file.stat().st_size for file in files if file.suffix in _SHIPPED)
+        return Identity(
+            name=f"{result.method}/seed-{result.seed}",
+            kind="run",
+            precision="fp32",
+            labels=result.data.label_names,
+            size_bytes=own + (self._encoder.size_bytes if self._encoder else 0),
+        )
+
+    def label_all(self, texts: Sequence[str]) -> Labelled:
+        """Return what it says of texts."""
+        said = [label for logits in self._logits(texts) for label in logits.argmax(dim=-1).tolist()]
+        return Labelled(said, operations=None)
+
+    def run_all(self, texts: Sequence[str]) -> None:
+        """Classify texts, batch by batch."""
+        for logits in self._logits(texts):
+            logits.argmax(dim=-1)
+
+    def run_one(self, text: str) -> None:
+        """Classify one text."""
+        with torch.no_grad():
+            batch = self._tokenizer(text, return_tensors="pt", **self._options)
+            self._model(**batch).logits.argmax(dim=-1)
+
+    def _logits(self, texts: Sequence[str]) -> Iterator[Tensor]:
+        """Yield the logits of each batch, shape (batch, labels)."""
+        encoded = self._tokenizer(list(texts), **self._options)
+        rows = [{key: encoded[key][row] for key in encoded} for row in range(len(texts))]
+        collate = DataCollatorWithPadding(tokenizer=self._tokenizer)
+        loader: DataLoader[Any] = DataLoader(rows, batch_size=_BATCH_SIZE, collate_fn=collate)  # type: ignore[arg-type]
+        for batch in loader:
+            with torch.no_grad():
+                yield self._model(**batch).logits
+
+
+def _open(run: RunRecord) -> tuple[nn.Module, Encoder | None]:
+    """Return a run's model with, for LoRA, the encoder that must be shipped beside its adapter."""
+    folder = run.folder / MODEL_FOLDER
+    if run.result.kind != "lora":
+        return load_trained(folder, attention=_attention(folder)), None
+    identity = _encoder_of(run)
+    encoder = find_encoder(identity.name)
+    if encoder.sha256 != identity.sha256:
+        raise ModelError(
+            f"encoder {encoder.name}: not the one that {run.folder} started from: its weights' SHA-256 is "
+            f"{encoder.sha256[:12]}, not {identity.sha256[:12]}; bring the old one back"
+        )
+    from distilora.models.adapters import load_adapter  # peft, which no other run needs
+
+    labels = run.result.data.label_names
+    return load_adapter(folder, encoder, labels=labels, attention=_attention(encoder.path)), encoder
+
+
+def _encoder_of(run: RunRecord) -> EncoderIdentity:
+    if run.result.encoder is None:
+        raise RunError(f"{run.folder}: {run.result.method} has no encoder and so nothing to measure")
+    return run.result.encoder
+
+
+def _attention(folder: Path) -> str:
+    try:
+        return attention_code(read_config(folder, where=str(folder)), "sdpa")
+    except ConfigError:
+        return "eager"

@@ -1,0 +1,46 @@
+"""The command line: parse, call, print. Whatever is heavy is imported inside the command that needs it."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+from distilora.errors import DistiloraError
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line; what the user can mend is one line on standard error and exit code 2."""
+    if sys.argv[1:] == ["--version"]:  # typer loads pydantic to read any option: half the time of this answer
+        print_version()
+        sys.exit()
+    from distilora.cli.app import app
+
+    try:
+        app()
+    except SystemExit as leaving:
+        if leaving.code == EXIT_INTERRUPTED:  # how typer answers Ctrl-C
+            print("distilora: stopped; the same command goes on where it stopped", file=sys.stderr)
+        raise
+    except DistiloraError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(": ".join(filter(None, (error.filename and str(error.filename), error.strerror or str(error)))))
+    except Exception as error:
+        if type(error).__name__ != "SafetensorError":  # what safetensors makes of a full disk
+            raise
+        _fail(str(error))
+
+
+def print_version() -> None:
+    """Print name and version."""
+    from importlib.metadata import version
+
+    print(f"distilora {version('distilora')}")
+
+
+def _fail(line: str) -> NoReturn:
+    print(f"distilora: {line}", file=sys.stderr)
+    sys.exit(EXIT_USER_ERROR)

@@ -1,0 +1,5 @@
+"""``python -m distilora.cli``."""
+
+from distilora.cli import main
+
+main()

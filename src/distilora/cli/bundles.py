@@ -1,0 +1,191 @@
+"""The commands on bundles: export, predict, score, bench."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+import typer
+
+from distilora.cli.options import AsJson, printed, require_train_extra, teller
+
+if TYPE_CHECKING:
+    from distilora.bundles.bundle import Bundle
+    from distilora.bundles.predictions import Predictions
+
+_READ_BYTES = 1 << 16
+
+BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a bundle, such as runs/NAME/odd/bundle.")]
+Threshold = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="Summed probability of the positive classes from which a text counts as positive."),
+]
+LongTexts = Annotated[
+    Literal["truncate", "windows"],
+    typer.Option(
+        help="Of a text longer than the model: its beginning counts, or the strongest of overlapping windows."
+    ),
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads; absent: all that this process may use.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="EXPERIMENT/METHOD (its best seed on validation) or …/seed-N.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    precision: Annotated[
+        Literal["int8", "fp32"], typer.Option(help="int8 is smaller and faster; fp32 also loads with transformers.")
+    ] = "int8",
+    goal: Annotated[
+        str, typer.Option(help="What the threshold is chosen for on validation: f1, precision=0.9 or recall=0.9.")
+    ] = "f1",
+    prune_vocabulary: Annotated[
+        bool, typer.Option("--prune-vocabulary", help="Drop tokens that the training rows never use.")
+    ] = False,
+    source: Annotated[str | None, typer.Option("--data", help="Where the run's comments are now.")] = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a trained run as a bundle that runs without torch, and prove that it says the same."""
+    from distilora.config import read_experiment
+
+    chosen = {"precision": precision, "goal": goal, "prune_vocabulary": prune_vocabulary}
+    settings = read_experiment(changes={"export": chosen}).export
+    require_train_extra()
+    from distilora.export.finding import find_run, materials_of
+    from distilora.export.runs import export_run
+
+    record = find_run(run)
+    exported = export_run(
+        record,
+        materials_of(record, data=source),
+        out,
+        settings=settings,
+        replace=overwrite,
+        tell=teller(as_json=as_json),
+    )
+    if as_json:
+        found = {"bundle": str(exported.path), "id": exported.bundle_id, "size_bytes": exported.size_bytes}
+        print(json.dumps({**found, "manifest": exported.manifest.model_dump(mode="json")}, indent=1))
+        return
+    print(f"bundle: {exported.path} ({exported.size_bytes / 1e6:.1f} MB, id {exported.bundle_id[:12]})")
+
+
+def predict(
+    bundle: BundlePath,
+    texts: Annotated[
+        list[str] | None, typer.Argument(metavar="[TEXT]...", help="Absent: lines of standard input.")
+    ] = None,
+    threshold: Threshold = None,
+    long_texts: LongTexts = "truncate",
+    threads: Threads = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a text, one a line.")] = False,
+) -> None:
+    """Say the label and every class's probability of texts."""
+    from distilora.bundles.bundle import open_bundle
+
+    opened = open_bundle(bundle, threads=threads)
+    for some in [texts] if texts else _standard_input():
+        answers = opened.predict(some, threshold=threshold, long_texts=long_texts)
+        for line in _json_lines(some, answers, opened) if as_json else _lines(some, answers):
+            print(line)
+        sys.stdout.flush()
+
+
+def _standard_input() -> Iterator[list[str]]:
+    """Yield the lines that have come, whenever some have."""
+    if sys.stdin.isatty():
+        print("write one text a line; Ctrl-D ends", file=sys.stderr)
+    rest = b""
+    stream = cast("io.BufferedReader", sys.stdin.buffer)  # read1: what has come, without waiting for more
+    while block := stream.read1(_READ_BYTES):
+        *lines, rest = (rest + block).split(b"\n")
+        if lines:
+            yield [_decoded(line) for line in lines]
+    if rest:
+        yield [_decoded(rest)]
+
+
+def _decoded(line: bytes) -> str:
+    return line.removesuffix(b"\r").decode("utf-8", "replace")
+
+
+def _json_lines(texts: Iterable[str], answers: Predictions, bundle: Bundle) -> Iterator[str]:
+    for text, answer in zip(texts, answers, strict=True):
+        found: dict[str, Any] = {"text": text, **answer._asdict(), "bundle": bundle.id}
+        yield json.dumps({name: value for name, value in found.items() if value is not None})
+
+
+def _lines(texts: Iterable[str], answers: Predictions) -> Iterator[str]:
+    from distilora.data.faults import shown
+
+    width = max(map(len, answers.label_names))
+    for text, answer in zip(texts, answers, strict=True):
+        shares = "  ".join(f"{printed(name)} {share:.3f}" for name, share in answer.probabilities.items())
+        cut = "  (longer than the model)" if answer.cut else ""
+        yield f"{printed(answer.label):{width}}  [{shares}]  {shown(text)}{cut}"
+
+
+def score(
+    bundle: BundlePath,
+    source: Annotated[Path, typer.Argument(metavar="IN", help="CSV, TSV, JSON lines or Parquet file of comments.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write; its name says the form.")],
+    text: Annotated[str | None, typer.Option(help="Column of the text; guessed where there is one good guess.")] = None,
+    prefix: Annotated[str, typer.Option(help="Put before the names of the columns that are added.")] = "",
+    threshold: Threshold = None,
+    long_texts: LongTexts = "truncate",
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Add label and every probability to a file of comments; broken off, the same command goes on."""
+    from distilora.bundles.bundle import open_bundle
+    from distilora.scoring.scoring import score_file
+
+    summary = score_file(
+        open_bundle(bundle, threads=threads),
+        source,
+        out,
+        text=text,
+        prefix=prefix,
+        threshold=threshold,
+        long_texts=long_texts,
+        replace=overwrite,
+        tell=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    if as_json:
+        print(summary.model_dump_json(indent=1))
+        return
+    print(f"{summary.scored:,} of {summary.rows:,} rows scored at {summary.texts_per_s:,.0f} a second: {summary.out}")
+    for label, rows in summary.labels.items():
+        print(f"  {printed(label)}: {rows:,}")
+    if summary.cut:
+        print(f"  longer than the model: {summary.cut:,}")
+    if summary.rejected:
+        print(f"  not readable: {summary.rejected:,}, see {summary.rejects}")
+
+
+def bench(
+    paths: Annotated[list[Path], typer.Argument(metavar="BUNDLE|RUN...", help="Bundles and trained runs.")],
+    texts: Annotated[str, typer.Option("--texts", help="sample, or a file of comments.")] = "sample",
+    text: Annotated[
+        str | None, typer.Option(help="Its column of texts; guessed where there is one good guess.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Texts drawn at random from it.")] = 1000,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds in which all take turns.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 0,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure latency, throughput, memory, load time and size, side by side in one run."""
+    from distilora.bench.running import read_texts, run_bench
+    from distilora.bench.wording import describe
+
+    chosen = read_texts(texts, text=text, rows=rows, seed=seed)
+    tell = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
+    report = run_bench(paths, chosen, rounds=rounds, seed=seed, threads=threads, tell=tell)
+    print(report.model_dump_json(indent=1) if as_json else describe(report))

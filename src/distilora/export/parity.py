@@ -1,0 +1,96 @@
+"""Whether an exported model says what the trained model says."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distilora.bundles.manifest import Parity, Precision
+from distilora.errors import ParityError
+from distilora.evaluation.metrics import macro_f1
+
+LARGEST_DIFFERENCE = 1e-4
+"""Of a logit, in float32 with the whole vocabulary, where only the order of additions differs."""
+LARGEST_LOSS = 0.005
+"""Of macro-F1, in int8 or with fewer tokens."""
+SMALLEST_AGREEMENT = 0.99
+"""Share of the rows with the same label, in int8 or with fewer tokens."""
+
+
+def check_parity(
+    trained: NDArray[np.float32],
+    exported: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    *,
+    precision: Precision,
+    pruned: bool = False,
+) -> Parity:
+    """Return how near an exported model is to the trained one, once it is near enough.
+
+    In float32 no logit may differ by more than 1e-4. In int8, or with a pruned vocabulary, macro-F1 may be at most 0.5
+    point lower (higher is no fault), and at least 99 % of the rows must get the same label.
+
+    Args:
+        trained: the trained model's logits, shape (rows, classes).
+        exported: the exported model's, same shape.
+        labels: index of the true class, shape (rows,).
+        precision: of the exported model's weights.
+        pruned: whether its vocabulary was pruned.
+
+    Raises:
+        ParityError: it is too far off; says how far.
+
+    Example:
+        >>> logits = np.eye(2, dtype=np.float32)
+        >>> check_parity(logits, logits + np.float32(1e-5), np.array([0, 1]), precision="fp32").same_labels
+        1.0
+    """
+    if trained.shape != exported.shape:
+        raise ParityError(f"the exported model gives logits of shape {exported.shape}, the trained {trained.shape}")
+    if not np.isfinite(exported).all():
+        rows = int((~np.isfinite(exported)).any(axis=1).sum())
+        raise ParityError(f"the exported model gives no number for {rows} of {len(labels)} validation rows")
+    parity = Parity(
+        rows=len(labels),
+        largest_logit_difference=float(np.abs(exported.astype(np.float64) - trained).max()),
+        same_labels=float((exported.argmax(axis=1) == trained.argmax(axis=1)).mean()),
+        macro_f1_trained=macro_f1(trained, labels),
+        macro_f1_bundle=macro_f1(exported, labels),
+    )
+    if precision == "fp32" and not pruned:
+        _check_logits(parity)
+    else:
+        _check_labels(parity, instead=_instead(precision, pruned=pruned))
+    return parity
+
+
+def _check_logits(parity: Parity) -> None:
+    if not parity.largest_logit_difference <= LARGEST_DIFFERENCE:
+        raise ParityError(
+            f"the exported model is not the trained one: on {parity.rows:,} validation rows logits differ by up to "
+            f"{parity.largest_logit_difference:.2g}, {LARGEST_DIFFERENCE:g} is allowed; same labels "
+            f"{_percent(parity.same_labels)}; {_f1s(parity)}; train the run again, or report this fault"
+        )
+
+
+def _check_labels(parity: Parity, *, instead: str) -> None:
+    loss = parity.macro_f1_trained - parity.macro_f1_bundle
+    if parity.same_labels < SMALLEST_AGREEMENT or loss > LARGEST_LOSS:
+        raise ParityError(
+            f"the exported model is too far from the trained one: on {parity.rows:,} validation rows same labels "
+            f"{_percent(parity.same_labels)}, at least {100 * SMALLEST_AGREEMENT:g} % is needed; {_f1s(parity)}, at "
+            f"most {100 * LARGEST_LOSS:g} point less is allowed; export {instead}"
+        )
+
+
+def _instead(precision: Precision, *, pruned: bool) -> str:
+    ways = ["with --precision fp32"] * (precision == "int8") + ["without --prune-vocabulary"] * pruned
+    return " or ".join(ways)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _f1s(parity: Parity) -> str:
+    return f"macro-F1 {parity.macro_f1_bundle:.4f} against {parity.macro_f1_trained:.4f}"
