@@ -23,10 +23,10 @@ from distilora.data.tokens import encode_texts
 from distilora.evaluation.baselines import tfidf_baseline
 from distilora.evaluation.intervals import difference_interval
 from distilora.evaluation.metrics import accuracy, macro_f1
+from distilora.files import write_whole
 from distilora.losses.objective import Objective
 from distilora.models.encoders import find_encoder, load_classifier, load_tokenizer
 from distilora.models.inference import compute_logits
-from distilora.files import write_whole
 from distilora.training.arguments import default_learning_rate
 from distilora.training.loop import TrainingTask, train_model
 

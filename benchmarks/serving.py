@@ -23,6 +23,7 @@ import distilora
 from distilora.bench.records import BenchReport, ContenderFigures
 from distilora.bench.running import read_texts, run_bench
 from distilora.bench.wording import describe
+from distilora.bundles.storage import read_manifest
 from distilora.files import write_whole
 
 _TRAINING_ROWS = {"train_samples": 4000, "validation_samples": 1000, "test_samples": 1000}
@@ -93,6 +94,8 @@ def _parts(arguments: argparse.Namespace) -> list[_Part]:
 def _measured(part: _Part, arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the figures of one part, with everything that was measured below them."""
     bundle = part.bundle or _trained(part) / "odd" / "bundle"
+    if (precision := read_manifest(bundle).precision) != "int8":
+        raise SystemExit(f"{bundle}: is {precision}, not int8; export it in int8")
     texts = read_texts(str(part.data), text=part.text, rows=part.rows, seed=arguments.seed)
     report = run_bench(
         [bundle, part.experiment / "teacher", part.experiment / "odd"],
@@ -102,8 +105,6 @@ def _measured(part: _Part, arguments: argparse.Namespace) -> dict[str, Any]:
         threads=arguments.threads,
         tell=_say,
     )
-    if report.contenders[0].precision != "int8":
-        raise SystemExit(f"{bundle}: is {report.contenders[0].precision}, not int8; export it in int8")
     print(f"\n{describe(report)}\n", flush=True)
     return _figures(report, data=part.data.name)
 

@@ -28,13 +28,13 @@ from distilora.config import ExperimentSettings, TrainingSettings
 from distilora.data.batches import LabelledRows, LengthSortedBatches
 from distilora.data.tokens import EncodedTexts, encode_texts
 from distilora.evaluation.metrics import macro_f1
+from distilora.files import write_whole
 from distilora.losses.class_weights import class_weights
 from distilora.losses.objective import Objective
 from distilora.models.encoders import find_encoder, load_classifier, load_tokenizer
 from distilora.models.inference import compute_logits
 from distilora.models.layers import layer_numbers, layer_stack
 from distilora.models.students import build_student
-from distilora.files import write_whole
 from distilora.training.arguments import default_learning_rate, uses_bf16
 from distilora.training.loop import TrainingTask, train_model
 from machine import peak_flops

@@ -7,6 +7,7 @@ Needs ``build`` and a package index. Ends with exit code 1 and one line on the f
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,8 +17,12 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 _ROOT = Path(__file__).resolve().parents[1]
-_DATA_FILES = ("distilora/data/sample.csv", "distilora/report/report.css")
-_ENDINGS = (".py", ".typed", ".csv", ".css")
+_BUNDLE = _ROOT / "tests" / "fixtures" / "bundle-format-1"
+_DATA_FILES = ("distilora/bench/int8_matmul.onnx", "distilora/data/sample.csv", "distilora/report/report.css")
+_ENDINGS = (".py", ".typed", ".csv", ".css", ".onnx")
+_MB = 1_000_000
+_LARGEST_MB = 218
+"""Of everything that the wheel brings with it, itself included: a quarter more than 0.1.0 needs."""
 _HEAVY = ("torch", "transformers", "peft", "accelerate", "datasets", "sklearn", "matplotlib")
 _STARTED_LIGHT = f"""
 import sys, distilora, distilora.cli
@@ -38,8 +43,11 @@ def main() -> None:
         wheel = _build(Path(folder) / "dist")
         _check_content(wheel)
         print(f"{wheel.name}: holds what it must and nothing else")
-        binaries = _install(wheel, Path(folder) / "empty")
-        _check_commands(binaries, away=Path(folder))
+        environment = Path(folder) / "empty"
+        _install(wheel, environment)
+        _check_size(environment)
+        _check_commands(environment / "bin", away=Path(folder))
+        _check_bundle(str(environment / "bin" / "distilora"), away=Path(folder))
     print("wheel: works with its base dependencies alone")
 
 
@@ -65,13 +73,25 @@ def _belongs(path: PurePosixPath) -> bool:
     return top.endswith(".dist-info") or (top == "distilora" and path.suffix in _ENDINGS)
 
 
-def _install(wheel: Path, environment: Path) -> Path:
-    """Return the folder with the commands of a new environment that holds the wheel and its base dependencies."""
+def _install(wheel: Path, environment: Path) -> None:
+    """Make a new environment that holds the wheel and its base dependencies alone."""
     venv.create(environment, with_pip=True)
-    binaries = environment / "bin"
     options = ("--quiet", "--disable-pip-version-check", "--constraint", str(_ROOT / "constraints.txt"))
-    _run(str(binaries / "python"), "-m", "pip", "install", *options, str(wheel))
-    return binaries
+    _run(str(environment / "bin" / "python"), "-m", "pip", "install", *options, str(wheel))
+
+
+def _check_size(environment: Path) -> None:
+    (packages,) = environment.glob("lib/python*/site-packages")
+    brought = [path for path in packages.rglob("*") if not _is_of_pip(path.relative_to(packages))]
+    size = sum(path.stat().st_size for path in brought if path.is_file()) / _MB
+    print(f"installed with its base dependencies: {size:.0f} MB")
+    if size > _LARGEST_MB:
+        sys.exit(f"installed: {size:.0f} MB; at most {_LARGEST_MB} MB is allowed: see what has grown")
+
+
+def _is_of_pip(path: Path) -> bool:
+    """Return whether a file is pip's, which every environment has, or was compiled where it is."""
+    return path.parts[0].startswith(("pip", "setuptools")) or path.suffix == ".pyc"
 
 
 def _check_commands(binaries: Path, *, away: Path) -> None:
@@ -82,6 +102,21 @@ def _check_commands(binaries: Path, *, away: Path) -> None:
     for option in ("--version", "--help"):
         _run(distilora, option, folder=away)
     _check_refusal(distilora, away=away)
+
+
+def _check_bundle(distilora: str, *, away: Path) -> None:
+    """A bundle must be opened, asked, used on a file and measured without anything of the training."""
+    bundle = str(_BUNDLE)
+    (answer,) = map(json.loads, _run(distilora, "predict", bundle, "no", "--json", folder=away).splitlines())
+    if answer["label"] != "civil":
+        sys.exit(f"distilora predict says {answer['label']} where civil was said when the bundle was written")
+    (away / "in.csv").write_text("id,text\n1,no\n2,what a lovely day\n", encoding="utf-8")
+    _run(distilora, "score", bundle, "in.csv", "out.csv", folder=away)
+    rows = (away / "out.csv").read_text(encoding="utf-8").splitlines()
+    if len(rows) != 3 or not rows[1].startswith("1,no,civil,"):
+        sys.exit(f"distilora score wrote {rows}")
+    report = json.loads(_run(distilora, "bench", bundle, "--rows", "20", "--rounds", "1", "--json", folder=away))
+    print(f"predict, score and bench work: {report['contenders'][0]['texts_per_s']['median']:.0f} texts/s")
 
 
 def _check_refusal(distilora: str, *, away: Path) -> None:
@@ -99,10 +134,12 @@ def _check_refusal(distilora: str, *, away: Path) -> None:
         sys.exit(f"distilora compare without [train]: exit code {done.returncode}, not 2 and one line, but:\n{said}")
 
 
-def _run(*command: str, folder: Path = _ROOT) -> None:
+def _run(*command: str, folder: Path = _ROOT) -> str:
+    """Return what a command that must succeed printed."""
     done = subprocess.run(command, cwd=folder, env=_environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
 
 
 def _environment() -> dict[str, str]:

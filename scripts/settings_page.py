@@ -12,6 +12,7 @@ from distilora.config import (
     DataSettings,
     DistillationSettings,
     EncoderSettings,
+    ExportSettings,
     LoraSettings,
     Settings,
     TrainingSettings,
@@ -25,6 +26,7 @@ _TABLES: dict[str, type[Settings]] = {
     "training": TrainingSettings,
     "distillation": DistillationSettings,
     "lora": LoraSettings,
+    "export": ExportSettings,
 }
 _INTRODUCTION = f"""\
 # Settings

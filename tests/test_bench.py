@@ -21,6 +21,7 @@ from distilora.bench.records import BenchReport
 from distilora.bench.running import read_texts, run_bench
 from distilora.bench.wording import describe
 from distilora.bundles.bundle import open_bundle
+from distilora.bundles.storage import read_bundle
 from distilora.config import LoraSettings
 from distilora.data.tokens import encode_texts
 from distilora.errors import BundleError, ConfigError, DataError, DistiloraError, MissingExtraError, RunError
@@ -83,6 +84,7 @@ def test_every_contender_is_measured_in_every_round_and_told_in_the_order_given(
     assert [one.path for one in report.contenders] == [str(path) for path in bundles]
     assert [one.kind for one in report.contenders] == ["bundle", "bundle", "ensemble", "bundle"]
     assert [one.precision for one in report.contenders] == ["fp32", "int8", None, "fp32"]
+    assert [one.bundle_id for one in report.contenders] == [read_bundle(path).id for path in bundles]
     for one in report.contenders:
         assert 0 < one.texts_per_s.low <= one.texts_per_s.median <= one.texts_per_s.high
         assert 0 < one.latency.p50_ms <= one.latency.p95_ms <= one.latency.p99_ms
@@ -145,12 +147,22 @@ def test_a_report_is_the_same_once_written_and_read(report):
 
 def test_the_table_has_a_line_for_each_contender_and_a_dash_for_what_is_missing(report, bundles):
     lines = describe(report).splitlines()
-    assert lines[0] == "40 texts, tokenising included, 2 rounds in turn, 1 thread"
+    assert lines[0] == (
+        f"40 texts of {np.mean([len(text) for text in TEXTS]):.0f} characters on average, tokenising included, "
+        "2 rounds in turn, 1 thread"
+    )
     for path, line in zip(bundles, lines[3:7], strict=True):
         assert line.startswith(str(path))
     assert len({len(line) for line in lines[2:7]}) == 1
     assert lines[5].endswith("—")
-    assert report.machine.processor in lines[-1]
+    assert any(line.startswith(report.machine.processor) for line in lines)
+
+
+@pytest.mark.parametrize(("load", "warned"), [(0.4, False), (1.1, True), (None, False)])
+def test_a_busy_machine_is_said_to_mislead(report, load, warned):
+    machine = report.machine.model_copy(update={"load_average": load, "cores": 2})
+    told = describe(report.model_copy(update={"machine": machine}))
+    assert ("the machine was busy" in told) == warned
 
 
 def test_a_run_and_its_adapters_say_what_torch_says(experiment):
@@ -181,6 +193,7 @@ def test_bundle_and_trained_run_are_measured_side_by_side(experiment, bundles):
     )
     bundle, trained = found.contenders
     assert (trained.kind, trained.name, trained.precision) == ("run", "teacher/seed-0", "fp32")
+    assert trained.bundle_id is None
     assert trained.share_of_peak is None
     assert trained.memory_peak_mib > bundle.memory_peak_mib
     assert trained.load_seconds > bundle.load_seconds
@@ -221,6 +234,8 @@ def test_what_is_no_contender_is_refused_before_anything_is_measured(bundles, tm
         run_bench([bundles[0], tmp_path / "absent"], TEXTS)
     with pytest.raises(BundleError, match="not a bundle"):
         run_bench([tmp_path], TEXTS)
+    with pytest.raises(BundleError, match="cannot be read: File name too long"):
+        run_bench([tmp_path / ("x" * 300)], TEXTS)
     with pytest.raises(ConfigError, match="nothing to measure"):
         run_bench([], TEXTS)
     with pytest.raises(DataError, match="no texts"):
@@ -251,6 +266,18 @@ def test_a_process_that_dies_is_one_line_with_its_last_words(bundles, tmp_path):
         probe.open()
         with pytest.raises(DistiloraError, match=r"^one: its process ended with exit code 1: FileNotFoundError.*$"):
             probe.label()
+
+
+def test_a_process_that_dies_in_the_middle_of_an_answer_is_one_line(bundles, tmp_path, monkeypatch):
+    program = tmp_path / "dies"
+    program.write_text("#!/bin/sh\nread question\nprintf '{\"answer\": 1'\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    with (
+        ContenderProbe(bundles[0], texts=tmp_path, threads=1, of="one") as probe,
+        pytest.raises(DistiloraError, match=r"^one: its process ended with exit code 3: it said nothing"),
+    ):
+        probe.open()
 
 
 def test_texts_are_drawn_at_random_each_row_once_and_the_same_for_a_seed(tmp_path):

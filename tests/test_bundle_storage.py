@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from distilora.bundles.manifest import FileEntry, Manifest, Work, bundle_id, manifest_bytes
 from distilora.bundles.storage import entries_of, is_bundle, read_bundle, read_manifest, write_bundle
@@ -241,6 +242,46 @@ def test_a_manifest_in_another_spelling_is_refused(tmp_path: Path, style: dict[s
 def test_a_value_that_means_the_same_in_another_spelling_is_refused(odd: Path, change: dict[str, Any]) -> None:
     rewrite(odd, lambda table: table.update(change))
     assert "not written as distilora writes it" in refusal(odd)
+
+
+@pytest.mark.parametrize("command", ["\x1b[2J", "\x9b2J", "\r", "\n", "\x7f", "\u2028", "\u202e"])
+def test_no_name_in_a_bundle_can_command_a_terminal(odd: Path, command: str) -> None:
+    original = (odd / "distilora.json").read_bytes()
+    manifest = read_manifest(odd)
+    changes: dict[str, Any] = {
+        "name": f"odd{command}",
+        "labels": ["civil", "toxic", f"other{command}"],
+        "origin": {**json.loads(original)["origin"], "data_source": command},
+    }
+    for field, value in changes.items():
+        seal(odd, original)
+        rewrite(odd, lambda table, new={field: value}: table.update(new))
+        assert re.search(f'"{field}[a-z0-9._]*": control characters, .*are not allowed', refusal(odd))
+        assert command not in refusal(odd)
+    with pytest.raises(BundleError, match='not written: "name": control characters'):
+        write_bundle(odd.parent / "new", manifest.model_copy(update={"name": command}), {"model.onnx": b""})
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"temperature": 1e-300}, '"temperature": Input should be greater than or equal to 0.01'),
+        ({"temperature": 1e300}, '"temperature": Input should be less than or equal to 100'),
+        ({"max_length": 10**9}, '"max_length": Input should be less than or equal to 8192'),
+        ({"pad_id": 10**30}, '"pad_id": Input should be less than 2147483648'),
+        ({"labels": ["civil", "toxic", "toxic"]}, "distilora.json: labels: a name stands twice"),
+    ],
+)
+def test_a_field_out_of_its_range_is_refused(odd: Path, change: dict[str, Any], line: str) -> None:
+    rewrite(odd, lambda table: table.update(change))
+    assert line in refusal(odd)
+
+
+def test_an_ensemble_has_nothing_that_only_a_model_has(ensemble: Path) -> None:
+    fields = read_manifest(ensemble).model_dump()
+    for change in ({"pad_id": 0}, {"max_length": 16}, {"temperature": 1.0}):
+        with pytest.raises(ValidationError, match="kind = ensemble"):
+            Manifest(**{**fields, **change})
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -63,6 +65,39 @@ def test_a_tokenizers_own_truncation_and_padding_are_not_used() -> None:
 def test_special_tokens_that_leave_no_room_are_refused() -> None:
     with pytest.raises(BundleError, match="no room in 3 tokens"):
         TextEncoder(_tokenizer("template").to_str().encode(), max_length=3, where="here")
+
+
+def test_windows_that_would_hardly_move_are_refused() -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=" ".join(["[CLS]"] * 500 + ["$A"]), special_tokens=[("[CLS]", 2)]
+    )
+
+    with pytest.raises(BundleError, match="no room in 700 tokens"):
+        TextEncoder(tokenizer.to_str().encode(), max_length=700, where="here")
+
+
+_PANICS: dict[str, dict[str, object]] = {
+    "cannot open it": {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}},
+    "cannot encode a text": {"pre_tokenizer": {"type": "FixedLength", "length": 0}},
+    "cannot put special tokens around a text": {
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
+            "special_tokens": {},
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("line", _PANICS)
+def test_a_tokenizer_on_which_the_library_panics_is_refused_in_one_line(line: str) -> None:
+    table = json.loads(tiny_tokenizer().to_str()) | _PANICS[line]
+
+    with pytest.raises(BundleError, match=line) as refused:
+        TextEncoder(json.dumps(table).encode(), max_length=16, where="here")
+    assert "\n" not in str(refused.value)
 
 
 def test_a_tokenizer_without_special_tokens_is_refused() -> None:

@@ -255,6 +255,18 @@ def test_weights_outside_are_found_in_graphs_inside_nodes() -> None:
     assert has_outside_data(model.SerializeToString())
 
 
+def test_the_search_for_weights_outside_ends_soon_and_at_any_depth() -> None:
+    nodes = b"\x0a\x00" * 300_001
+    with pytest.raises(ValueError, match="more than 300,000 fields"):
+        has_outside_data(b"\x3a" + _varint(len(nodes)) + nodes)
+
+    graph = b"\x2a\x02\x70\x01"  # a tensor whose data_location is EXTERNAL
+    for _ in range(2_000):
+        for field in (b"\x32", b"\x2a", b"\x0a"):  # in the attribute of a node of a graph
+            graph = field + _varint(len(graph)) + graph
+    assert has_outside_data(b"\x3a" + _varint(len(graph)) + graph)
+
+
 @given(at=st.integers(0, 10**6), change=st.binary(max_size=12))
 def test_no_bytes_make_the_search_for_weights_outside_fail_otherwise_than_it_says(at: int, change: bytes) -> None:
     whole = tiny_graph().SerializeToString()
@@ -266,9 +278,17 @@ def test_no_bytes_make_the_search_for_weights_outside_fail_otherwise_than_it_say
         return
 
 
+def _varint(value: int) -> bytes:
+    return bytes([value & 127 | 128]) + _varint(value >> 7) if value > 127 else bytes([value])
+
+
 def _renamed_input(model: onnx.ModelProto) -> None:
     model.graph.input[0].name = "words"
     model.graph.node[0].input[1] = "words"
+
+
+def _renamed_output(model: onnx.ModelProto) -> None:
+    model.graph.output[0].name = model.graph.node[-1].output[0] = "\x1b[2J"
 
 
 def _fixed_batch(model: onnx.ModelProto) -> None:
@@ -290,7 +310,8 @@ def _more_labels(model: onnx.ModelProto) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (_renamed_input, "needs the inputs input_ids and attention_mask"),
+        (_renamed_input, "int64 (batch, tokens), but has ['words: tensor(int64)', 'attention_mask"),
+        (_renamed_output, "float32 (batch, 2), but has ['\\x1b[2J: tensor(float)']; export it again"),
         (_fixed_batch, "needs the inputs"),
         (_few_embeddings, "cannot run it"),
         (_no_numbers, "no numbers"),
@@ -304,6 +325,16 @@ def test_a_model_that_does_not_fit_its_bundle_is_refused_when_opened(
     change(model)
 
     assert told in _refusal(tmp_path, model.SerializeToString())
+
+
+@pytest.mark.parametrize("name", [b"tokens", b"Gather"])
+def test_names_that_are_no_utf_8_are_refused_and_nothing_is_printed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: bytes
+) -> None:
+    model = tiny_graph().SerializeToString()
+
+    assert "ONNX Runtime cannot open it: 'utf-8' codec" in _refusal(tmp_path, model.replace(name, b"\xff" + name[1:]))
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("content", [b"", b"\0\0\0", b"ORTM nonsense", b'{"version": "1.0"}', b"[" * 5000])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -72,23 +74,59 @@ def test_every_fault_of_a_source_is_told_with_its_row(cli, tmp_path):
     assert (tmp_path / "lengths.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_comparison_for_a_program_prints_json_alone_and_a_report_again_is_the_same(cli, tmp_path):
-    encoder = save_tiny_encoder(tmp_path / "encoder", layers=2)
-    comments = save_comments(tmp_path / "comments.csv")
-    words = ["--data", comments, "--encoder", encoder, "--methods", "odd", "--out", tmp_path / "out", "--json"]
-    words += ["--set", "encoder.max_length=32", "--set", "training.epochs=1", "--set", "training.learning_rate=0.003"]
-    code, out, err = cli("compare", *words)
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """Return an experiment's folder, what comparing printed for a program, and what it told on the way."""
+    home = tmp_path_factory.mktemp("compared")
+    encoder, comments = save_tiny_encoder(home / "encoder", layers=2), save_comments(home / "comments.csv")
+    words = ["--data", comments, "--encoder", encoder, "--methods", "odd", "--out", home / "out", "--json"]
+    settings = ("encoder.max_length=32", "training.epochs=3", "training.batch_size=8", "training.learning_rate=0.002")
+    words += [word for setting in settings for word in ("--set", setting)]
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        redirect_stdout(io.StringIO()) as out,
+        redirect_stderr(io.StringIO()) as err,
+    ):
+        patch.setattr(sys, "argv", ["distilora", "compare", *map(str, words)])
+        with pytest.raises(SystemExit) as leaving:
+            main()
+    assert not leaving.value.code, err.getvalue()
+    return home / "out", json.loads(out.getvalue()), err.getvalue()
+
+
+def test_a_comparison_for_a_program_prints_json_alone(compared):
+    folder, found, told = compared
+    assert {row["method"] for row in found["comparison"]["rows"]} == {"teacher", "odd", "majority", "tfidf"}
+    assert found["report"] == str(folder / "report.html")
+    assert found["bundles"] == {name: str(folder / name / "bundle") for name in ("teacher", "odd")}
+    assert all((Path(path) / "distilora.json").is_file() for path in found["bundles"].values())
+    assert "2/2 odd seed 0" in told
+
+
+def test_a_report_again_is_the_same(cli, compared):
+    folder, _, _ = compared
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    (folder / "report.html").unlink()
+    code, out, _ = cli("report", folder)
+    assert code == 0
+    assert f"report: {folder / 'report.html'}" in out
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_a_run_is_exported_with_the_positive_classes_that_are_given(cli, compared, tmp_path):
+    folder, _, _ = compared
+    words = ("export", folder / "odd", tmp_path / "out", "--precision", "fp32", "--goal", "recall=0.5")
+    code, out, err = cli(*words, "--positive", "civil", "--json")
     found = json.loads(out)
     assert code == 0
-    assert {row["method"] for row in found["comparison"]["rows"]} == {"teacher", "odd", "majority", "tfidf"}
-    assert "2/2 odd seed 0" in err
-    report = Path(found["report"])
-    before = {path.name: path.read_bytes() for path in report.parent.iterdir() if path.is_file()}
-    report.unlink()
-    code, out, _ = cli("report", report.parent)
-    assert code == 0
-    assert f"report: {report}" in out
-    assert {path.name: path.read_bytes() for path in report.parent.iterdir() if path.is_file()} == before
+    assert (found["bundle"], found["manifest"]["positive"]) == (str(tmp_path / "out"), ["civil"])
+    assert found["manifest"]["threshold"]["recall"] >= found["manifest"]["threshold"]["at_least"] == 0.5
+    code, out, err = cli(*words, "--positive", "civil")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "--overwrite" in err
+    code, out, err = cli(*words, "--positive", "civl", "--overwrite")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert 'did you mean "civil"?' in err
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(cli, tmp_path):

@@ -38,7 +38,7 @@ def test_texts_as_arguments_are_answered_one_a_line(cli, bundle):
 
 
 def test_lines_of_standard_input_are_answered_for_a_program(cli, bundle, monkeypatch):
-    say(monkeypatch, "you are great\n\nyou are awful\r\nno line feed at the end".encode())
+    say(monkeypatch, b"you are great\n\nyou are awful\r\nno line feed at the end")
     code, out, _ = cli("predict", bundle, "--json")
     answers = [json.loads(line) for line in out.splitlines()]
     assert code == 0
@@ -82,6 +82,7 @@ def test_answers_come_as_soon_as_lines_do(bundle):
         (["bench", "absent"], "absent"),
         (["export", "absent", "out"], "absent"),
         (["export", "runs/odd", "out", "--goal", "recall=2"], "goal"),
+        (["export", "runs/odd", "out", "--positive", "toxic"], "runs/odd"),
     ],
 )
 def test_what_a_user_can_mend_is_one_line_and_exit_code_2(cli, words, answer, tmp_path, monkeypatch):
@@ -96,9 +97,11 @@ def test_what_a_user_can_mend_is_one_line_and_exit_code_2(cli, words, answer, tm
 def test_a_file_is_scored_and_the_rest_is_told(cli, bundle, tmp_path):
     source, out = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_text("id,text\n1,you are great\n2,\n3,you are awful\n", encoding="utf-8")
-    code, said, _ = cli("score", bundle, source, out)
+    code, said, err = cli("score", bundle, source, out)
     assert code == 0
     assert "2 of 3 rows" in said
+    assert 'text is taken from column "text"' in err  # what is told on the way is not part of the answer
+    assert "taken" not in said
     assert "out.csv.rejects.jsonl" in said
     with out.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -115,4 +118,4 @@ def test_a_bundle_is_measured(cli, bundle):
     code, out, _ = cli("bench", bundle, "--rows", "30", "--rounds", "2", "--json")
     assert code == 0
     (figures,) = json.loads(out)["contenders"]
-    assert figures["throughput"]["median"] > 0
+    assert figures["texts_per_s"]["median"] > 0

@@ -149,6 +149,47 @@ def test_a_bundle_tells_where_it_comes_from_and_what_it_scores(
     assert len(told) == 1
 
 
+def with_positive(materials: Materials, *names: str) -> Materials:
+    return replace(materials, comments=replace(materials.comments, positive=names))
+
+
+def test_the_positive_classes_are_those_of_the_comments_wherever_a_bundle_names_them(
+    runs: dict[str, RunRecord], materials: Materials, tmp_path: Path
+) -> None:
+    exported = export_run(runs["odd"], with_positive(materials, "civil"), tmp_path / "out", settings=FP32)
+    assert exported.manifest.positive == ("civil",)
+    assert exported.manifest.threshold is not None
+    assert AutoConfig.from_pretrained(tmp_path / "out").distilora_positive == ["civil"]
+
+
+def test_without_a_positive_class_there_is_no_threshold_and_that_is_told(
+    runs: dict[str, RunRecord], materials: Materials, tmp_path: Path
+) -> None:
+    told = list[str]()
+    exported = export_run(runs["odd"], with_positive(materials), tmp_path / "out", settings=FP32, tell=told.append)
+    assert (exported.manifest.positive, exported.manifest.threshold) == ((), None)
+    (line,) = [line for line in told if "no class is positive" in line]
+    assert "give --positive" in line
+
+
+def test_a_class_whose_name_is_no_line_of_text_is_refused_in_one_line(
+    runs: dict[str, RunRecord], materials: Materials, tmp_path: Path
+) -> None:
+    comments = replace(materials.comments, label_names=("civil\nor so", "toxic"))
+    with pytest.raises(BundleError, match=r'cannot become a bundle: "labels\.0": control characters') as failure:
+        export_run(runs["odd"], replace(materials, comments=comments), tmp_path / "out", settings=FP32)
+    assert "\n" not in str(failure.value)
+
+
+def test_that_every_class_is_positive_is_refused(
+    runs: dict[str, RunRecord], materials: Materials, tmp_path: Path
+) -> None:
+    everything = with_positive(materials, *materials.label_names)
+    with pytest.raises(ConfigError, match="every class is positive"):
+        export_run(runs["odd"], everything, tmp_path / "out", settings=FP32)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_bundle_gives_the_labels_that_its_scores_and_threshold_were_computed_from(
     runs: dict[str, RunRecord], materials: Materials, tmp_path: Path
 ) -> None:
@@ -316,9 +357,10 @@ def test_foreign_names_cannot_write_markdown_or_front_matter_into_the_card(tmp_p
 
 def _manifest_with_labels(folder: Path, labels: tuple[str, ...]) -> Manifest:
     threshold = Threshold(value=0.5, goal="f1", precision=1, recall=1, f1=1)
-    bundle = open_bundle(save_tiny_bundle(folder / "out", labels=labels, positive=labels[1:]))
+    manifest = open_bundle(save_tiny_bundle(folder / "out")).manifest
     parity = Parity(rows=5, largest_logit_difference=0, same_labels=1, macro_f1_trained=1, macro_f1_bundle=1)
-    return bundle.manifest.model_copy(update={"threshold": threshold, "parity": parity})
+    found = {"labels": labels, "positive": labels[1:], "threshold": threshold, "parity": parity}
+    return manifest.model_copy(update=found)  # the card trusts no check that stands before it
 
 
 def test_the_logits_of_the_trained_model_are_those_that_its_run_stored(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from distilora.config import ExperimentSettings
-from distilora.errors import RunError
+from distilora.errors import DataError, RunError
 from distilora.experiment.materials import prepare
 from distilora.export.finding import best_run, find_run, materials_of
 from distilora.runs import RunRecord, claim_experiment, complete_run, partial_folder, run_folder, with_labels
@@ -109,6 +109,21 @@ def test_comments_that_have_moved_are_asked_for_and_taken(made: RunRecord, tmp_p
     with pytest.raises(RunError, match=r"the comments of .* are not there; give --data"):
         materials_of(made)
     assert materials_of(made, data=str(moved)).comments.sha256 == made.result.data.sha256
+
+
+def test_the_classes_that_are_positive_are_those_that_were_given_or_else_those_of_the_run(
+    made: RunRecord, tmp_path: Path
+) -> None:
+    assert materials_of(made, positive=["civil"]).comments.positive == ("civil",)
+    settings = tmp_path / "runs" / "experiment.toml"
+    settings.write_text(settings.read_text().replace('positive = ["toxic"]', "positive = []"))
+    assert materials_of(made).comments.positive == ("toxic",)
+
+
+def test_a_positive_class_that_the_comments_do_not_have_is_refused(made: RunRecord) -> None:
+    with pytest.raises(DataError, match=r'"toxik" is not a class; did you mean "toxic"\?.*classes are') as failure:
+        materials_of(made, positive=["toxik"])
+    assert "\n" not in str(failure.value)
 
 
 def test_other_comments_are_refused(made: RunRecord, tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import functools
+import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +12,13 @@ import pytest
 import torch
 from onnx import numpy_helper
 
+from distilora.data.tokens import EncodedTexts
+from distilora.export import smoothing
 from distilora.export.graphs import export_graph
 from distilora.export.lean_graphs import lean_graph
+from distilora.export.parts import take_apart
 from distilora.export.quantization import quantized
+from distilora.export.smoothing import find_outliers
 from distilora.models.encoders import find_encoder, load_classifier
 from distilora.models.layers import layer_numbers
 from distilora.models.students import build_student
@@ -45,10 +52,17 @@ def run(graph: onnx.ModelProto, ids, mask):
     return session.run(["logits"], {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})[0]
 
 
+@functools.cache
+def made(family: str):
+    """Return a classifier of each family and its graph; tracing takes seconds, so each is made once."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = classifier(Path(folder), family)
+    return model, export_graph(model)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_graph_repeats_the_logits_of_its_model_at_any_batch_and_length(tmp_path, family):
-    model = classifier(tmp_path, family)
-    graph = export_graph(model)
+def test_a_graph_repeats_the_logits_of_its_model_at_any_batch_and_length(family):
+    model, graph = made(family)
     for rows, tokens in ((1, 2), (1, 9), (4, 23), (7, 64)):
         ids, mask = batch(model, rows, tokens)
         with torch.no_grad():
@@ -80,6 +94,77 @@ def test_padding_changes_no_logit(tmp_path):
     ids, mask = batch(model, 1, 8)
     wider = torch.nn.functional.pad(ids, (0, 9)), torch.nn.functional.pad(mask, (0, 9))
     assert run(graph, *wider) == pytest.approx(run(graph, ids, mask), abs=1e-6)
+
+
+def texts_of(model):
+    """Return some texts as ids, the outliers of which are to be found."""
+    ids, mask = batch(model, 20, 24)
+    lengths = mask.sum(dim=1).numpy()
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    return EncodedTexts(ids=ids[mask.bool()].numpy(), starts=starts, pad_id=model.config.pad_token_id)
+
+
+def with_outliers(folder: Path, family: str):
+    """Return a classifier of four layers in which few channels are far larger than all others, as in trained ones."""
+    model = classifier(folder, family)
+    with torch.no_grad():
+        for layer in take_apart(model).layers:
+            layer.attention_norm.weight[3] *= 30
+            layer.norm.weight[5] *= 20
+            layer.inner.weight[7] *= 30
+    return model
+
+
+@pytest.mark.parametrize("family", LEAN)
+def test_moving_outliers_changes_no_logit(tmp_path, family, monkeypatch):
+    monkeypatch.setattr(smoothing, "_APART", 5)  # few enough for layers as narrow as these
+    model = with_outliers(tmp_path, family)
+    graph = export_graph(model, peaks=find_outliers(model, texts_of(model)))
+    ids, mask = batch(model, 5, 20)
+    with torch.no_grad():
+        expected = model(input_ids=ids, attention_mask=mask).logits.numpy()
+    assert run(graph, ids, mask) == pytest.approx(expected, abs=1e-3)
+    assert len(graph.graph.node) > len(export_graph(model).graph.node)
+
+
+def test_moving_outliers_lowers_the_error_of_int8(tmp_path, monkeypatch):
+    monkeypatch.setattr(smoothing, "_APART", 5)
+    model = with_outliers(tmp_path, "bert")
+    ids, mask = batch(model, 16, 30, seed=1)
+    peaks = find_outliers(model, texts_of(model))
+    exact = run(export_graph(model), ids, mask)
+    plain, moved = (
+        np.sqrt(((run(quantized(graph), ids, mask) - exact) ** 2).mean())
+        for graph in (export_graph(model), export_graph(model, peaks=peaks))
+    )
+    assert moved < 0.7 * plain
+
+
+def test_outliers_are_the_largest_magnitudes_that_a_map_reads(tmp_path):
+    model = classifier(tmp_path, "bert")
+    texts = texts_of(model)
+    with torch.no_grad():
+        states = [
+            model.bert.embeddings(torch.from_numpy(texts.ids[start:end])[None]) for start, end in pairwise(texts.starts)
+        ]
+    expected = torch.cat([state[0] for state in states]).abs().amax(dim=0).numpy()
+    peaks = find_outliers(model, texts)
+    assert peaks["bert.encoder.layer.0.attention.self.query"] == pytest.approx(expected, abs=1e-5)
+    assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+def test_positions_behind_the_longest_input_are_left_out(tmp_path):
+    model = classifier(tmp_path, "bert")
+    ids, mask = batch(model, 2, 16)
+    short = export_graph(model, max_length=16)
+    assert run(short, ids, mask) == pytest.approx(run(export_graph(model), ids, mask), abs=1e-6)
+    assert short.ByteSize() < export_graph(model).ByteSize()
+
+
+def test_a_traced_graph_holds_no_path_of_the_machine_that_made_it():
+    content = made("modernbert")[1].SerializeToString()
+    assert b"site-packages" not in content
+    assert str(Path.home()).encode() not in content or Path.home() == Path("/")
 
 
 def test_weights_keep_to_seven_bits_so_that_processors_without_vnni_cannot_overflow(tmp_path):
@@ -126,9 +211,8 @@ def test_quantising_leaves_the_given_graph_as_it_was(tmp_path):
 
 
 @pytest.mark.parametrize("family", ["modernbert", "deberta-v2", "roberta"])
-def test_other_families_are_quantised_too(tmp_path, family):
-    model = classifier(tmp_path, family)
+def test_other_families_are_quantised_too(family):
+    model, graph = made(family)
     ids, mask = batch(model, 4, 16)
-    graph = export_graph(model)
     exact = run(graph, ids, mask)
     assert np.abs(run(quantized(graph), ids, mask) - exact).max() < 0.25 * np.abs(exact).max()

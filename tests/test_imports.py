@@ -1,32 +1,70 @@
-"""The door stays light: what must work without the libraries for training does not even look for them."""
+"""What needs only the base dependencies starts quickly and does not even look for the libraries for training."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
 
-HEAVY = ("torch", "transformers", "peft", "accelerate", "datasets", "sklearn", "matplotlib", "pyarrow")
-_TELL = f"import sys; print(*[name for name in {HEAVY} if name in sys.modules])"
+BEYOND_THE_BASE = (
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "datasets",
+    "sklearn",
+    "matplotlib",
+    "safetensors",
+    "onnx",
+    "scipy",
+    "pandas",
+    "pyarrow",
+)
+_TELL = f"import sys; print(*[name for name in {BEYOND_THE_BASE} if name in sys.modules])"
+_CPU_LIMIT_S = 0.15
+_TRIES = 5
 
 
-def _heavy_after(code: str) -> str:
-    """Return which heavy libraries a fresh interpreter has loaded once it has run ``code``."""
+def _loaded_after(code: str) -> list[str]:
+    """Return which libraries beyond the base a fresh interpreter has loaded once it has run ``code``."""
     done = subprocess.run([sys.executable, "-c", f"{code}\n{_TELL}"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()[-1]
+    return done.stdout.splitlines()[-1].split()
+
+
+def _cpu_seconds(command: list[str]) -> float:
+    """Return the processor time, user and system, that one run of a command takes."""
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    assert child.returncode == 0
+    return usage.ru_utime + usage.ru_stime
 
 
 @pytest.mark.parametrize(
     "module",
-    ["distilora", "distilora.errors", "distilora.config", "distilora.data.sources", "distilora.runs", "distilora.cli"],
+    [
+        "distilora",
+        "distilora.errors",
+        "distilora.config",
+        "distilora.data.sources",
+        "distilora.cli",
+        "distilora.bundles.bundle",
+        "distilora.scoring.scoring",
+        "distilora.bench.running",
+    ],
 )
 def test_importing_a_light_part_loads_nothing_heavy(module: str) -> None:
-    assert _heavy_after(f"import {module}") == ""
+    assert _loaded_after(f"import {module}") == []
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["compare", "--help"]])
+def test_reading_runs_needs_safetensors_and_nothing_else_of_the_training() -> None:
+    assert _loaded_after("import distilora.runs") == ["safetensors"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["compare", "--help"], ["score", "--help"]])
 def test_asking_for_help_loads_nothing_heavy(arguments: list[str]) -> None:
     ask = f"""
 import sys
@@ -37,13 +75,31 @@ try:
 except SystemExit as end:
     assert not end.code, end.code
 """
-    assert _heavy_after(ask) == ""
+    assert _loaded_after(ask) == []
 
 
 def test_reading_the_sample_and_an_experiment_loads_nothing_heavy() -> None:
     use = 'import distilora; distilora.read_comments("sample"); distilora.read_experiment(assignments=["seeds=1"])'
-    assert _heavy_after(use) == ""
+    assert _loaded_after(use) == []
+
+
+def test_the_public_way_to_bundles_loads_nothing_heavy() -> None:
+    assert _loaded_after("import distilora; distilora.open_bundle, distilora.score_file") == []
 
 
 def test_the_check_itself_sees_a_heavy_library() -> None:
-    assert "sklearn" in _heavy_after("import sklearn").split()
+    assert "sklearn" in _loaded_after("import sklearn")
+
+
+def test_version_is_told_in_under_0_15_s_of_processor_time() -> None:
+    # The best of several tries: a busy machine makes a run slower, never faster.
+    command = [sys.executable, "-m", "distilora.cli", "--version"]
+    assert min(_cpu_seconds(command) for _ in range(_TRIES)) < _CPU_LIMIT_S
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--verbose", "--version"]])
+def test_version_is_told_alike_with_and_without_other_options(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "distilora.cli", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    name, _, number = done.stdout.strip().partition(" ")
+    assert (name, number[:1].isdigit(), done.stderr) == ("distilora", True, "")

@@ -435,6 +435,10 @@ def change_bundle(bundle: Bundle, source: Path) -> tuple[Bundle, dict[str, Any]]
     return open_bundle(save_tiny_bundle(source.parent / "other", seed=1), threads=1), {}
 
 
+def change_threads(bundle: Bundle, source: Path) -> tuple[Bundle, dict[str, Any]]:
+    return open_bundle(bundle.path, threads=2), {}
+
+
 def change_source(bundle: Bundle, source: Path) -> tuple[Bundle, dict[str, Any]]:
     os.utime(source, ns=(0, source.stat().st_mtime_ns + 1))
     return bundle, {}
@@ -455,6 +459,7 @@ def spoil_progress(bundle: Bundle, source: Path) -> tuple[Bundle, dict[str, Any]
     [
         (change_bundle, "another bundle"),
         (change_source, "another input file, or it has changed"),
+        (change_threads, "another number of threads"),
         (lambda bundle, _: (bundle, {"threshold": 0.9}), "another threshold"),
         (lambda bundle, _: (bundle, {"long_texts": "windows"}), "another rule for long texts"),
         (lambda bundle, _: (bundle, {"prefix": "p_"}), "other names for the new columns"),

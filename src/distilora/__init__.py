@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from distilora.api import Outcome, compare
+    from distilora.bundles.bundle import open_bundle
     from distilora.config import ExperimentSettings, read_experiment
     from distilora.data.inspection import inspect_comments
     from distilora.data.sources import read_comments
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from distilora.errors import DistiloraError
     from distilora.report import write_report
     from distilora.runs import load_experiment
+    from distilora.scoring.scoring import score_file
 
 _HOMES = {
     "DistiloraError": "distilora.errors",
@@ -33,8 +35,10 @@ _HOMES = {
     "compare": "distilora.api",
     "inspect_comments": "distilora.data.inspection",
     "load_experiment": "distilora.runs",
+    "open_bundle": "distilora.bundles.bundle",
     "read_comments": "distilora.data.sources",
     "read_experiment": "distilora.config",
+    "score_file": "distilora.scoring.scoring",
     "split_comments": "distilora.data.splits",
     "write_report": "distilora.report",
 }
@@ -46,8 +50,10 @@ __all__ = [
     "compare",
     "inspect_comments",
     "load_experiment",
+    "open_bundle",
     "read_comments",
     "read_experiment",
+    "score_file",
     "split_comments",
     "write_report",
 ]

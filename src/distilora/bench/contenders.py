@@ -33,6 +33,8 @@ class Identity:
     labels: tuple[str, ...]
     """Names of the classes in the order of its outputs."""
     size_bytes: int
+    bundle_id: str | None
+    """Absent for a trained run."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,6 @@ class BundleContender:
         from distilora.bundles.bundle import open_bundle
 
         self._bundle = open_bundle(folder, threads=threads)
-        self._folder = folder
 
     @property
     def identity(self) -> Identity:
@@ -92,7 +93,8 @@ class BundleContender:
             kind="bundle" if manifest.kind == "model" else "ensemble",
             precision=manifest.precision,
             labels=manifest.labels,
-            size_bytes=_shipped_bytes(self._folder, manifest),
+            size_bytes=_shipped_bytes(self._bundle.path, manifest),
+            bundle_id=self._bundle.id,
         )
 
     def label_all(self, texts: Sequence[str]) -> Labelled:
@@ -144,7 +146,7 @@ def find_contender(path: Path) -> Path:
     """
     from distilora.bundles.storage import is_bundle, read_manifest
 
-    if is_bundle(path) or not _looks_like_run(path):
+    if not _looks_like_run(path) or is_bundle(path):
         read_manifest(path)
         return path
     _require_train_extra()
@@ -175,12 +177,13 @@ def open_contender(folder: Path, *, threads: int) -> Contender:
 
 
 def _looks_like_run(path: Path) -> bool:
-    return (path / "result.json").is_file() or any(path.glob("seed-*/result.json"))
+    try:
+        return (path / "result.json").is_file() or any(path.glob("seed-*/result.json"))
+    except OSError:  # reading it as a bundle tells why
+        return False
 
 
 def _require_train_extra() -> None:
-    if find_spec("torch") is None:
-        raise MissingExtraError("torch", "train")
     for library in _TRAIN_LIBRARIES:
         if find_spec(library) is None:
             raise MissingExtraError(library, "train")

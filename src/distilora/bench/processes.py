@@ -75,7 +75,7 @@ class _Probe:
             line = self._answers.readline()
         except BrokenPipeError:
             line = ""
-        if not line:
+        if not line.endswith("\n"):  # it ended, perhaps in the middle of an answer
             raise DistiloraError(self._last_words())
         answer = json.loads(line)
         if "error" in answer:
@@ -96,7 +96,7 @@ class ContenderProbe(_Probe):
     Args:
         folder: of the bundle or run.
         texts: JSON file of the texts.
-        threads: that it may use; absent: as many as suit it.
+        threads: that it may use.
         of: what the user called it, for errors.
     """
 

@@ -36,6 +36,8 @@ class ContenderFigures(Record):
     """As it was given."""
     name: str
     """The method; of a trained run with its seed."""
+    bundle_id: str | None
+    """Absent for a trained run."""
     kind: Kind
     precision: str | None
     """Of the weights: int8 or fp32; absent for an ensemble."""
@@ -83,6 +85,8 @@ class BenchReport(Record):
 
     format: Literal[1] = 1
     texts: int
+    characters_per_text: float
+    """Mean."""
     rounds: int
     seed: int
     """Of the draw of the texts for the latency."""

@@ -90,6 +90,7 @@ def run_bench(  # noqa: PLR0913 - the public door: each argument is one option o
     best = {precision: max(rate[precision] for rate in rates) for precision in rates[0]}
     return BenchReport(
         texts=len(texts),
+        characters_per_text=statistics.fmean(map(len, texts)),
         rounds=rounds,
         seed=seed,
         threads=threads,
@@ -160,6 +161,7 @@ def _figures(one: _Measured, *, first: _Measured, peaks: dict[str, float], texts
     return ContenderFigures(
         path=str(one.path),
         name=identity.name,
+        bundle_id=identity.bundle_id,
         kind=identity.kind,
         precision=identity.precision,
         texts_per_s=_spread(speeds),

@@ -55,6 +55,7 @@ class RunContender:
             precision="fp32",
             labels=result.data.label_names,
             size_bytes=own + (self._encoder.size_bytes if self._encoder else 0),
+            bundle_id=None,
         )
 
     def label_all(self, texts: Sequence[str]) -> Labelled:

@@ -5,32 +5,42 @@ from __future__ import annotations
 from distilora.bench.records import BenchReport, ContenderFigures, MachineFigures, Spread
 
 _MISSING = "—"
+_BUSY = 0.4
+"""Load for each core. On two cores with one of them taken, torch on two threads took ten times as long a text."""
 _HEADER = (
     "",
     "texts/s",
     "worst to best",
     "× first",
-    "one text: p50",
-    "p95",
+    "p50 ms",
+    "p95 ms",
     "p99 ms",
     "load s",
-    "MiB at most",
+    "peak MiB",
     "MB",
     "same labels",
     "of peak",
 )
+_KEY = """\
+texts/s of all texts together, median of the rounds; × first: over the first line's in the same round
+p50, p95, p99: how long one text alone takes, of {latency}
+load: to import and open in a fresh process; peak MiB: the most memory of that process; MB: files to ship
+same labels: texts whose likeliest class is the first line's; of peak: operations a second over the machine's best"""
 
 
 def describe(report: BenchReport) -> str:
     """Return all that ``distilora bench`` tells, one line a contender in columns of even width, ready to print."""
     lines = [
-        f"{_counted(report.texts, 'text')}, tokenising included, {_counted(report.rounds, 'round')} in turn, "
-        f"{_counted(report.threads, 'thread')}",
+        f"{_counted(report.texts, 'text')} of {report.characters_per_text:,.0f} characters on average, tokenising "
+        f"included, {_counted(report.rounds, 'round')} in turn, {_counted(report.threads, 'thread')}",
         "",
         *_table([_HEADER, *(_cells(one) for one in report.contenders)]),
         "",
+        _KEY.format(latency=_counted(report.contenders[0].latency.texts, "text")),
         _machine(report.machine),
     ]
+    if (report.machine.load_average or 0) >= _BUSY * report.machine.cores:
+        lines.append("the machine was busy, so ratios mislead: torch on several threads suffers most; repeat when idle")
     return "\n".join(lines)
 
 
@@ -39,7 +49,7 @@ def _cells(one: ContenderFigures) -> tuple[str, ...]:
         f"{one.path} ({one.precision})" if one.precision else one.path,
         f"{one.texts_per_s.median:,.0f}",
         _span(one.texts_per_s),
-        f"{one.relative_throughput.median:.3g}",
+        _ratio(one.relative_throughput.median),
         f"{one.latency.p50_ms:.2f}",
         f"{one.latency.p95_ms:.2f}",
         f"{one.latency.p99_ms:.2f}",
@@ -73,6 +83,10 @@ def _machine(machine: MachineFigures) -> str:
 
 def _span(spread: Spread) -> str:
     return f"{spread.low:,.0f} to {spread.high:,.0f}"
+
+
+def _ratio(times: float) -> str:
+    return f"{times:.2f}" if times >= 0.1 else f"{times:.2g}"
 
 
 def _percent(share: float | None) -> str:

@@ -31,6 +31,9 @@ Answered = TypeVar("Answered")
 def open_bundle(folder: str | Path, *, threads: int | None = None) -> Bundle:
     """Return a bundle ready to answer, after every byte of it was compared with its hash.
 
+    Nothing in it is run as a program, and it cannot make this process read other files. But hashes do not say who
+    made it: a stranger's model or tokenizer may take any time and memory, so open one where that does no harm.
+
     Args:
         folder: where the bundle is.
         threads: processor threads that run the model on many texts; ``None``: as many as this process may use. The
@@ -75,7 +78,8 @@ class Bundle:
         self.manifest: Manifest = stored.manifest
         self.labels: tuple[str, ...] = stored.manifest.labels
         """Names of the classes in the order of the logits."""
-        self._threads = threads
+        self.threads: int = threads
+        """Processor threads that run the model on many texts; int8 answers depend on it, through the batches."""
         self._positive = positions(self.manifest.positive, among=self.labels)
         models = stored.members.values() if self.manifest.kind == "ensemble" else [stored]
         self._classifiers = [Classifier(model) for model in models]
@@ -206,7 +210,7 @@ class Bundle:
             for last, part in _last_marked(look_aheads(chunk))
         )
         answers = []
-        with closing(overlapped(jobs, threads=self._threads)) as parts:
+        with closing(overlapped(jobs, threads=self.threads)) as parts:
             for last, part in parts:
                 answers.append(part)
                 if last:
@@ -218,7 +222,7 @@ class Bundle:
     ) -> Prepared[NDArray[np.float32], Answered]:
         """Return the work of all models on some texts."""
         each = [
-            classifier.prepared(texts, long_texts=long_texts, threads=self._threads) for classifier in self._classifiers
+            classifier.prepared(texts, long_texts=long_texts, threads=self.threads) for classifier in self._classifiers
         ]
 
         def finish(results: Sequence[NDArray[np.float32]]) -> Answered:

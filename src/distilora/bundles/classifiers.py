@@ -50,13 +50,11 @@ class Classifier:
         self._classes = len(manifest.labels)
         self._positive = positions(manifest.positive, among=manifest.labels)
         self._encoder = TextEncoder(
-            _content(stored, TOKENIZER_FILE),
+            stored.contents[TOKENIZER_FILE],
             max_length=manifest.max_length,
             where=str(stored.path / TOKENIZER_FILE),
         )
-        self._session = Session(
-            _content(stored, MODEL_FILE), classes=self._classes, where=str(stored.path / MODEL_FILE)
-        )
+        self._session = Session(stored.contents[MODEL_FILE], classes=self._classes, where=str(stored.path / MODEL_FILE))
         self._try()
 
     def prepared(
@@ -102,10 +100,3 @@ class Classifier:
 def positions(names: Sequence[str], *, among: Sequence[str]) -> list[int]:
     """Return where names stand in a list that has them all, ascending."""
     return sorted(among.index(name) for name in names)
-
-
-def _content(stored: StoredBundle, name: str) -> bytes:
-    try:
-        return stored.contents[name]
-    except KeyError:
-        raise BundleError(f"{stored.path / name}: is missing; copy or export the bundle again") from None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from distilora.records import Record
 
@@ -22,6 +23,19 @@ Precision = Literal["fp32", "int8"]
 Goal = Literal["f1", "precision", "recall"]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+# Control characters, line separators, and what turns the direction of writing.
+_COMMANDS_TO_TERMINALS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+def _plain_line(text: str) -> str:
+    if _COMMANDS_TO_TERMINALS.search(text):
+        raise ValueError("control characters, line breaks and turns of direction are not allowed")
+    return text
+
+
+Line = Annotated[str, AfterValidator(_plain_line)]
+"""Text that a terminal takes for nothing but text, on one line."""
 
 
 class FileEntry(Record):
@@ -70,16 +84,16 @@ class Parity(Record):
 class Origin(Record):
     """The run that a bundle was made of."""
 
-    method: str
+    method: Line
     kind: Literal["teacher", "student", "lora"]
     seed: int
     layers: tuple[int, ...] | None = None
     """The teacher layers that a student is made of, from 1."""
-    encoder: str
+    encoder: Line
     encoder_sha256: str
-    family: str
+    family: Line
     """``model_type`` of the encoder's configuration, such as ``bert``."""
-    data_source: str
+    data_source: Line
     """Name of the data, without its folder."""
     data_sha256: str
     run_sha256: str
@@ -109,21 +123,21 @@ class Manifest(Record):
 
     format: Literal[1] = 1
     kind: Literal["model", "ensemble"] = "model"
-    name: str
+    name: Line
     """The method's name, such as ``odd``."""
-    labels: tuple[str, ...] = Field(min_length=2, max_length=10_000)
+    labels: tuple[Line, ...] = Field(min_length=2, max_length=10_000)
     """Names of the classes in the order of the model's logits."""
     positive: tuple[str, ...] = ()
     """Those of them that count as positive (hateful, toxic); empty where nobody said so."""
     threshold: Threshold | None = None
     """Absent where no class is positive: then the likeliest class is the label."""
-    temperature: float | None = Field(None, gt=0, allow_inf_nan=False)
+    temperature: float | None = Field(None, ge=0.01, le=100)
     """Logits are divided by it before softmax (Guo et al. 2017); absent for an ensemble, whose members have theirs."""
     precision: Precision | None = None
     """Absent for an ensemble. So are the next five."""
-    max_length: int | None = Field(None, ge=3)
+    max_length: int | None = Field(None, ge=3, le=8192)
     """Longest input in tokens, special tokens included."""
-    pad_id: int | None = Field(None, ge=0)
+    pad_id: int | None = Field(None, ge=0, lt=2**31)
     parameters: int | None = None
     vocabulary: int | None = None
     """Tokens that the tokenizer knows."""
@@ -136,6 +150,8 @@ class Manifest(Record):
     bundle_scores: tuple[Scores, ...] = ()
     """Of this bundle, with its temperature and threshold."""
     parity: Parity | None = None
+    int8_refused: Line | None = None
+    """Why the int8 model that was asked for is not this one: how far it was off; absent where none was refused."""
     members: tuple[Member, ...] = ()
     """An ensemble averages the calibrated probabilities of its members."""
     files: dict[str, FileEntry]
@@ -147,14 +163,17 @@ class Manifest(Record):
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels: a name stands twice")
         if not set(self.positive) < set(self.labels):
-            raise ValueError("positive: some classes of labels, not all")
+            raise ValueError("positive: must be some of the labels, not all")
         if (self.threshold is None) != (not self.positive):
             raise ValueError("threshold: needed if and only if some classes are positive")
         of_a_model = (self.temperature, self.precision, self.max_length, self.pad_id, self.work, self.origin)
         if self.kind == "model" and (None in of_a_model or self.members or MODEL_FILE not in self.files):
-            raise ValueError("kind = model: temperature, precision, max_length, pad_id, work, origin and model.onnx")
-        if self.kind == "ensemble" and (any(of_a_model) or len(self.members) < 2 or MODEL_FILE in self.files):
-            raise ValueError("kind = ensemble: two members or more, and no model of its own")
+            raise ValueError(
+                "kind = model: needs temperature, precision, max_length, pad_id, work, origin, model.onnx; no members"
+            )
+        is_like_a_model = any(value is not None for value in of_a_model) or MODEL_FILE in self.files
+        if self.kind == "ensemble" and (is_like_a_model or len(self.members) < 2):
+            raise ValueError("kind = ensemble: needs two members or more, and no model of its own")
         if len({member.name for member in self.members}) != len(self.members):
             raise ValueError("members: a name stands twice")
         return self

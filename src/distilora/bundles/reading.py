@@ -207,7 +207,8 @@ def first_problem(error: ValidationError) -> str:
     """Return the first thing that is wrong with a manifest, and where."""
     problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
     where = ".".join(map(str, problem["loc"]))
-    return f"{shown(where)}: {problem['msg']}" if where else problem["msg"]
+    fault = problem["msg"].removeprefix("Value error, ")
+    return f"{shown(where)}: {fault}" if where else fault
 
 
 def _small(path: Path, *, limit: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,13 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from distilora.bundles.outside_data import has_outside_data
+from distilora.data.faults import first_line, shown
 from distilora.errors import BundleError
 
-_INPUTS = ("attention_mask", "input_ids")
-_OUTPUT = "logits"
+_Put = tuple[str, str, list[bool]]
+"""Name and type of an input or output, and which of its sizes are free."""
+_INPUTS: list[_Put] = [(name, "tensor(int64)", [True, True]) for name in ("attention_mask", "input_ids")]
+_OUTPUT = ("logits", "tensor(float)")
 # Fatal errors only: what goes wrong is told by a BundleError.
 _QUIET = 4
 
@@ -36,9 +40,14 @@ class Session:
         _require_whole(model, where)
         try:
             self._session = _opened(model)
+            inputs, outputs = _described(self._session.get_inputs()), _described(self._session.get_outputs())
         except Exception as error:  # its errors have no common parent
-            raise BundleError(f"{where}: ONNX Runtime cannot open it: {_first_line(error)}") from None
-        self._require_interface()
+            raise BundleError(f"{where}: ONNX Runtime cannot open it: {first_line(error)}") from None
+        if sorted(inputs) != _INPUTS:
+            raise self._misfit("inputs input_ids and attention_mask, int64 (batch, tokens)", inputs)
+        # Shapes guessed for outputs can be wrong; every run looks at the real one.
+        if [put[:2] for put in outputs] != [_OUTPUT]:
+            raise self._misfit(f"one output logits, float32 (batch, {classes})", outputs)
 
     def logits(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the logits of one batch, shape (texts, classes).
@@ -51,22 +60,18 @@ class Session:
             BundleError: ONNX Runtime cannot run the model on it, or gives numbers that are none.
         """
         try:
-            logits: NDArray[np.float32] = self._session.run([_OUTPUT], {"input_ids": ids, "attention_mask": mask})[0]
+            logits: NDArray[np.float32] = self._session.run(["logits"], {"input_ids": ids, "attention_mask": mask})[0]
         except Exception as error:
-            raise BundleError(f"{self._where}: ONNX Runtime cannot run it: {_first_line(error)}") from None
+            raise BundleError(f"{self._where}: ONNX Runtime cannot run it: {first_line(error)}") from None
         if logits.shape != (len(ids), self._classes):
             raise BundleError(f"{self._where}: gives logits of shape {logits.shape}, not {(len(ids), self._classes)}")
         if not np.isfinite(logits).all():
             raise BundleError(f"{self._where}: gives logits that are infinite or no numbers")
         return logits
 
-    def _require_interface(self) -> None:
-        inputs = {put.name: (put.type, _free(put.shape)) for put in self._session.get_inputs()}
-        if inputs != dict.fromkeys(_INPUTS, ("tensor(int64)", [True, True])):
-            raise BundleError(f"{self._where}: needs the inputs input_ids and attention_mask, int64 (batch, tokens)")
-        # Shapes guessed for outputs can be wrong; every run looks at the real one.
-        if [(put.name, put.type) for put in self._session.get_outputs()] != [(_OUTPUT, "tensor(float)")]:
-            raise BundleError(f"{self._where}: needs the one output logits, float32 (batch, {self._classes})")
+    def _misfit(self, needed: str, found: list[_Put]) -> BundleError:
+        names = shown([f"{name}: {kind}" for name, kind, _ in found])
+        return BundleError(f"{self._where}: needs the {needed}, but has {names}; export it again")
 
 
 def _opened(model: bytes) -> Any:
@@ -82,6 +87,10 @@ def _opened(model: bytes) -> Any:
         providers=["CPUExecutionProvider"],
         # On processors its fused kernel is slower than the two that it replaces: 15 % of the whole model.
         disabled_optimizers=["SkipLayerNormFusion"],
+        # It would print its errors and try the same again.
+        enable_fallback=False,
+        # A model may bring settings of its own, one of which writes a file.
+        read_config_from_model=False,
     )
 
 
@@ -94,10 +103,5 @@ def _require_whole(model: bytes, where: str) -> None:
         raise BundleError(f"{where}: names weights outside itself; a bundle's model must hold all its weights")
 
 
-def _free(shape: list[int | str | None]) -> list[bool]:
-    return [not isinstance(size, int) for size in shape]
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).splitlines() or [type(error).__name__]
-    return lines[0][:300]
+def _described(puts: Iterable[Any]) -> list[_Put]:
+    return [(put.name, put.type, [not isinstance(size, int) for size in put.shape]) for put in puts]

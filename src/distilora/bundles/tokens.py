@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from distilora.data.faults import first_line
 from distilora.errors import BundleError
 
 LongTexts = Literal["truncate", "windows"]
@@ -47,10 +49,8 @@ class TextEncoder:
     """
 
     def __init__(self, content: bytes, *, max_length: int, where: str) -> None:
-        try:
+        with _refused(f"{where}: the tokenizers library cannot open it"):
             self._tokenizer = Tokenizer.from_buffer(content)
-        except Exception as error:  # the library raises nothing narrower
-            raise BundleError(f"{where}: the tokenizers library cannot open it: {_first_line(error)}") from None
         self._where = where
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -58,8 +58,10 @@ class TextEncoder:
         if not self._before and not self._after:
             raise BundleError(f"{where}: adds no special tokens, so an empty text would leave the model no input")
         self._room = max_length - len(self._before) - len(self._after)
-        self._step = self._room - max_length // 4
-        if self._step < 1:
+        overlap = max_length // 4
+        self._step = self._room - overlap
+        # With steps much shorter than windows, a text would become many times as many tokens.
+        if self._step < max(1, overlap):
             raise BundleError(f"{where}: its special tokens leave no room in {max_length} tokens")
 
     @property
@@ -110,25 +112,36 @@ class TextEncoder:
 
     def _bodies(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of each text without special tokens."""
-        try:
+        with _refused(f"{self._where}: cannot encode a text"):
             try:
                 encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
             except TypeError:  # said of surrogates
                 plain = [without_surrogates(text) for text in texts]
                 encodings = self._tokenizer.encode_batch_fast(plain, add_special_tokens=False)
-        except Exception as error:  # the library raises nothing narrower
-            raise BundleError(f"{self._where}: cannot encode a text: {_first_line(error)}") from None
         return [encoding.ids for encoding in encodings]
 
     def _special_tokens(self) -> tuple[list[int], list[int]]:
         """Return the special tokens that stand before and after each text."""
         for probe in ("a", *list(self._tokenizer.get_vocab())[:_PROBES]):
             body = self._bodies([probe])[0]
-            whole = self._tokenizer.encode(probe)
+            with _refused(f"{self._where}: cannot put special tokens around a text"):
+                whole = self._tokenizer.encode(probe)
             before = [*whole.special_tokens_mask, 0].index(0)
             if body and whole.ids[before : before + len(body)] == body:
                 return whole.ids[:before], whole.ids[before + len(body) :]
         raise BundleError(f"{self._where}: makes no tokens of texts")
+
+
+@contextmanager
+def _refused(line: str) -> Iterator[None]:
+    """Raise whatever the tokenizers library raises as a BundleError of one line."""
+    try:
+        yield
+    except BaseException as error:
+        # Where its Rust code panics, the error is no Exception, and of a class that cannot be imported.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise BundleError(f"{line}: {first_line(error)}") from None
 
 
 def without_surrogates(text: str) -> str:
@@ -139,8 +152,3 @@ def without_surrogates(text: str) -> str:
         b'\\U0001f600 \\ufffd!'
     """
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).splitlines() or [type(error).__name__]
-    return lines[0][:300]

@@ -106,7 +106,7 @@ def _require_free(folder: Path, *, replace: bool) -> None:
     if folder.is_symlink() or not is_bundle(folder):
         raise BundleError(f"{folder}: is there already and is no bundle; give a folder that is not there yet")
     if not replace:
-        raise BundleError(f"{folder}: holds a bundle already; give another folder, or say that it may be replaced")
+        raise BundleError(f"{folder}: holds a bundle already; give another folder, or replace it with --overwrite")
 
 
 @contextmanager

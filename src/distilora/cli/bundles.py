@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from distilora.cli.options import AsJson, printed, require_train_extra, teller
+from distilora.cli.options import AsJson, Text, printed, require_train_extra, teller
 
 if TYPE_CHECKING:
     from distilora.bundles.bundle import Bundle
@@ -19,38 +19,38 @@ if TYPE_CHECKING:
 
 _READ_BYTES = 1 << 16
 
-BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a bundle, such as runs/NAME/odd/bundle.")]
+BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Its folder, such as runs/NAME/odd/bundle.")]
 Threshold = Annotated[
     float | None,
-    typer.Option(min=0, max=1, help="Summed probability of the positive classes from which a text counts as positive."),
+    typer.Option(min=0, max=1, metavar="SHARE", help="Positive from this probability on."),
 ]
 LongTexts = Annotated[
     Literal["truncate", "windows"],
-    typer.Option(
-        help="Of a text longer than the model: its beginning counts, or the strongest of overlapping windows."
-    ),
+    typer.Option(metavar="RULE", help="Long texts: truncate or windows."),
 ]
-Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads; absent: all that this process may use.")]
+Threads = Annotated[int | None, typer.Option(min=1, metavar="N", help="Processor threads; absent: all.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="EXPERIMENT/METHOD (its best seed on validation) or …/seed-N.")],
-    out: Annotated[Path, typer.Argument(help="Folder to write.")],
-    precision: Annotated[
-        Literal["int8", "fp32"], typer.Option(help="int8 is smaller and faster; fp32 also loads with transformers.")
-    ] = "int8",
-    goal: Annotated[
-        str, typer.Option(help="What the threshold is chosen for on validation: f1, precision=0.9 or recall=0.9.")
-    ] = "f1",
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="EXPERIMENT/METHOD or …/METHOD/seed-N.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write.")],
+    precision: Annotated[Literal["int8", "fp32"], typer.Option(help="fp32 loads in transformers too.")] = "int8",
+    goal: Annotated[str, typer.Option(metavar="GOAL", help="Threshold: f1, precision=P or recall=R.")] = "f1",
+    positive: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CLASS", help="Class that is positive now; may be given again."),
+    ] = None,
     prune_vocabulary: Annotated[
         bool, typer.Option("--prune-vocabulary", help="Drop tokens that the training rows never use.")
     ] = False,
-    source: Annotated[str | None, typer.Option("--data", help="Where the run's comments are now.")] = None,
+    source: Annotated[
+        str | None, typer.Option("--data", metavar="SOURCE", help="Where the run's comments are now.")
+    ] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a trained run as a bundle that runs without torch, and prove that it says the same."""
+    """Write a trained run as a bundle without torch, proved to say the same."""
     from distilora.config import read_experiment
 
     chosen = {"precision": precision, "goal": goal, "prune_vocabulary": prune_vocabulary}
@@ -62,7 +62,7 @@ def export(
     record = find_run(run)
     exported = export_run(
         record,
-        materials_of(record, data=source),
+        materials_of(record, data=source, positive=positive or ()),
         out,
         settings=settings,
         replace=overwrite,
@@ -77,9 +77,7 @@ def export(
 
 def predict(
     bundle: BundlePath,
-    texts: Annotated[
-        list[str] | None, typer.Argument(metavar="[TEXT]...", help="Absent: lines of standard input.")
-    ] = None,
+    texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="Absent: lines of standard input.")] = None,
     threshold: Threshold = None,
     long_texts: LongTexts = "truncate",
     threads: Threads = None,
@@ -132,17 +130,17 @@ def _lines(texts: Iterable[str], answers: Predictions) -> Iterator[str]:
 
 def score(
     bundle: BundlePath,
-    source: Annotated[Path, typer.Argument(metavar="IN", help="CSV, TSV, JSON lines or Parquet file of comments.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="CSV, TSV, JSON lines or Parquet.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write; its name says the form.")],
-    text: Annotated[str | None, typer.Option(help="Column of the text; guessed where there is one good guess.")] = None,
-    prefix: Annotated[str, typer.Option(help="Put before the names of the columns that are added.")] = "",
+    text: Text = None,
+    prefix: Annotated[str, typer.Option(help="Put before the names of the added columns.")] = "",
     threshold: Threshold = None,
     long_texts: LongTexts = "truncate",
     threads: Threads = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add label and every probability to a file of comments; broken off, the same command goes on."""
+    """Add labels and probabilities to a file; the same command resumes it."""
     from distilora.bundles.bundle import open_bundle
     from distilora.scoring.scoring import score_file
 
@@ -170,18 +168,16 @@ def score(
 
 
 def bench(
-    paths: Annotated[list[Path], typer.Argument(metavar="BUNDLE|RUN...", help="Bundles and trained runs.")],
-    texts: Annotated[str, typer.Option("--texts", help="sample, or a file of comments.")] = "sample",
-    text: Annotated[
-        str | None, typer.Option(help="Its column of texts; guessed where there is one good guess.")
-    ] = None,
-    rows: Annotated[int, typer.Option(min=1, help="Texts drawn at random from it.")] = 1000,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds in which all take turns.")] = 5,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 0,
+    paths: Annotated[list[Path], typer.Argument(metavar="BUNDLE|RUN", help="Bundles and trained runs.")],
+    texts: Annotated[str, typer.Option("--texts", metavar="SOURCE", help="sample, or a file of comments.")] = "sample",
+    text: Text = None,
+    rows: Annotated[int, typer.Option(min=1, metavar="N", help="Texts drawn at random from it.")] = 1000,
+    rounds: Annotated[int, typer.Option(min=1, metavar="N", help="Rounds in which all take turns.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the draw.")] = 0,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure latency, throughput, memory, load time and size, side by side in one run."""
+    """Measure speed, memory, load time and size, side by side in one run."""
     from distilora.bench.running import read_texts, run_bench
     from distilora.bench.wording import describe
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,17 +30,21 @@ if TYPE_CHECKING:
 
 
 def data(
-    source: Annotated[str, typer.Argument(help="sample, davidson, wiki_toxic, hate_speech, a file, or a hub id.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="sample, davidson, wiki_toxic, hate_speech, a file, or a hub id.")
+    ],
     text: Text = None,
     label: Label = None,
     label_names: LabelNames = None,
     positive: Positive = None,
     encoder: Encoder = None,
     settings: Set = None,
-    plot: Annotated[Path | None, typer.Option(help="Write the length histogram here (.svg or .png).")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the length histogram here (.svg or .png).")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show rows, classes, lengths, duplicates and everything that is wrong with a source of comments."""
+    """Show classes, lengths, duplicates and faults of a source of comments."""
     from distilora.config import read_experiment
     from distilora.data.inspection import inspect_comments
 
@@ -67,25 +72,33 @@ def data(
 
 
 def compare(
-    experiment: Annotated[Path | None, typer.Argument(help="An experiment's TOML; absent: all defaults.")] = None,
-    source: Annotated[str | None, typer.Option("--data", help="A file, a known name or a hub id.")] = None,
+    experiment: Annotated[
+        Path | None, typer.Argument(metavar="EXPERIMENT.toml", help="Its settings; absent: all defaults.")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--data", metavar="SOURCE", help="A file, a known name or a hub id.")
+    ] = None,
     text: Text = None,
     label: Label = None,
     label_names: LabelNames = None,
     positive: Positive = None,
     encoder: Encoder = None,
-    methods: Annotated[str | None, typer.Option(help="Methods to run, such as teacher,odd,lora.")] = None,
-    seeds: Annotated[str | None, typer.Option(help="Seeds, such as 0,1,2; a run for each.")] = None,
-    train_samples: Annotated[int | None, typer.Option(help="Training rows to use.")] = None,
-    validation_samples: Annotated[int | None, typer.Option(help="Validation rows to use.")] = None,
-    test_samples: Annotated[int | None, typer.Option(help="Test rows to use.")] = None,
+    methods: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Methods to run, such as teacher,odd,lora.")
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(metavar="NUMBERS", help="Seeds, such as 0,1,2; a run for each.")] = None,
+    train_samples: Annotated[int | None, typer.Option(metavar="N", help="Training rows to use.")] = None,
+    validation_samples: Annotated[int | None, typer.Option(metavar="N", help="Validation rows to use.")] = None,
+    test_samples: Annotated[int | None, typer.Option(metavar="N", help="Test rows to use.")] = None,
     balance: Annotated[bool | None, typer.Option("--balance", help="Equal shares of the classes in training.")] = None,
     settings: Set = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the experiment; by default runs/NAME.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Folder of the experiment; by default runs/NAME.")
+    ] = None,
     no_export: Annotated[bool, typer.Option("--no-export", help="Make no bundles.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train every method, evaluate them on the same rows, write the report and a bundle of each."""
+    """Train all methods, compare on the same rows, make report and bundles."""
     from distilora.config import read_experiment
 
     chosen = read_experiment(
@@ -111,11 +124,12 @@ def compare(
     from distilora.api import compare as run
 
     outcome = run(chosen, folder, export=not no_export, tell=teller(as_json=as_json))
-    _show(outcome.comparison, list(outcome.findings), outcome.report, as_json=as_json)
+    bundles = {name: str(path) for name, path in outcome.bundles.items()}
+    _show(outcome.comparison, list(outcome.findings), outcome.report, bundles=bundles, as_json=as_json)
 
 
 def report(
-    experiment: Annotated[Path, typer.Argument(help="Folder of an experiment.")],
+    experiment: Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="Its folder.")],
     as_json: AsJson = False,
 ) -> None:
     """Write the report of an experiment again, from its result files alone."""
@@ -163,10 +177,18 @@ def _token_counter(experiment: ExperimentSettings) -> Encode | None:
     return lambda texts: encode_texts(texts, tokenizer, max_length=None).lengths.tolist()
 
 
-def _show(comparison: Comparison, findings: list[str], path: Path, *, as_json: bool) -> None:
+def _show(
+    comparison: Comparison,
+    findings: list[str],
+    path: Path,
+    *,
+    bundles: Mapping[str, str] | None = None,
+    as_json: bool,
+) -> None:
+    """Print what a comparison shows; ``bundles`` by method, absent where none could have been made."""
     if as_json:
         found = {"comparison": comparison.model_dump(mode="json"), "findings": findings, "report": str(path)}
-        print(json.dumps(found, indent=1))
+        print(json.dumps(found if bundles is None else {**found, "bundles": bundles}, indent=1))
         return
     from distilora.report.terminal import score_table
 
@@ -174,3 +196,5 @@ def _show(comparison: Comparison, findings: list[str], path: Path, *, as_json: b
     for sentence in findings:
         print(f"* {sentence}")
     print(f"\nreport: {path}")
+    for bundle in (bundles or {}).values():
+        print(f"bundle: {bundle}")

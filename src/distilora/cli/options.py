@@ -13,11 +13,16 @@ from distilora.errors import MissingExtraError
 
 _TRAIN_LIBRARIES = ("torch", "transformers", "peft", "accelerate", "sklearn", "matplotlib", "safetensors", "onnx")
 
-Text = Annotated[str | None, typer.Option(help="Column that holds the text; guessed where there is one good guess.")]
-Label = Annotated[str | None, typer.Option(help="Column that holds the label; guessed where there is one good guess.")]
-LabelNames = Annotated[str | None, typer.Option(help="Names for bare labels, such as 0=civil,1=toxic.")]
-Positive = Annotated[list[str] | None, typer.Option(help="A class that counts as hateful; may be given several times.")]
-Encoder = Annotated[str | None, typer.Option(help="minilm (comes with distilora), a folder, or a hub id.")]
+Text = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of the text; absent: guessed.")]
+Label = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of the label; absent: guessed.")]
+LabelNames = Annotated[
+    str | None, typer.Option(metavar="NAMES", help="Names for bare labels, such as 0=civil,1=toxic.")
+]
+Positive = Annotated[
+    list[str] | None,
+    typer.Option(metavar="CLASS", help="A class that counts as hateful; may be given again."),
+]
+Encoder = Annotated[str | None, typer.Option(metavar="NAME", help="minilm (built in), a folder, or a hub id.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Any setting of an experiment.")
 ]

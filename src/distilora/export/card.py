@@ -112,7 +112,7 @@ def _lead(manifest: Manifest) -> str:
 
 
 def _usage(manifest: Manifest) -> Iterable[str]:
-    yield '```bash\npip install distilora\ndistilora predict THIS_FOLDER "Some text."\ndistilora serve THIS_FOLDER\n```'
+    yield '```bash\npip install distilora\ndistilora predict THIS_FOLDER "Some text."\n```'
     if WEIGHT_FILE in manifest.files:
         yield "Plain `transformers` loads it too; probabilities are then without temperature, labels without threshold:"
         yield (
@@ -206,10 +206,12 @@ def _fidelity(manifest: Manifest) -> str:
     parity = manifest.parity
     if parity is None:
         return "It was not compared with the trained model."
+    refused = f" An int8 model was refused: {_text(manifest.int8_refused)}." if manifest.int8_refused else ""
     return (
         f"On the {count(parity.rows)} validation rows the exported model gives {percent(parity.same_labels)} of the "
         f"rows the trained model's label, and macro-F1 {number(parity.macro_f1_bundle, 4)} against "
         f"{number(parity.macro_f1_trained, 4)}; logits differ by at most {parity.largest_logit_difference:.2g}."
+        f"{refused}"
     )
 
 

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from distilora.bundles.manifest import Manifest
-from distilora.bundles.storage import is_bundle, read_manifest
+from distilora.bundles.storage import is_bundle, read_bundle
 from distilora.config import ExportSettings
 from distilora.errors import BundleError, DistiloraError, ParityError
 from distilora.experiment.materials import Materials
 from distilora.export.finding import best_run
+from distilora.export.parity import without_advice
 from distilora.export.runs import export_run
 from distilora.runs import RunRecord, locked, run_sha256
 
@@ -47,7 +48,7 @@ def export_methods(
                 continue
             out = experiment / name / BUNDLE_FOLDER
             try:
-                if not _is_of(run, materials.settings.export, out):
+                if not _is_of(run, materials, out):
                     _export(run, materials, out, tell=tell)
             except DistiloraError as error:
                 tell(f"{name}: no bundle: {error}")
@@ -56,18 +57,20 @@ def export_methods(
     return made
 
 
-def _is_of(run: RunRecord, settings: ExportSettings, out: Path) -> bool:
-    """Return whether ``out`` is a bundle of this run, made with these settings."""
+def _is_of(run: RunRecord, materials: Materials, out: Path) -> bool:
+    """Return whether ``out`` is a sound bundle of this run, made with these settings."""
     if not is_bundle(out):
         return False
+    settings = materials.settings.export
     try:
-        manifest = read_manifest(out)
+        manifest = read_bundle(out).manifest
     except BundleError:  # damaged: made again
         return False
     return (
         manifest.origin is not None
         and manifest.origin.run_sha256 == run_sha256(run.folder)
-        and manifest.precision == settings.precision
+        and (manifest.precision == settings.precision or manifest.int8_refused is not None)
+        and manifest.positive == materials.comments.positive
         and (manifest.vocabulary_pruned_from is not None) == settings.prune_vocabulary
         and _has_goal(manifest, settings)
     )
@@ -87,8 +90,9 @@ def _export(run: RunRecord, materials: Materials, out: Path, *, tell: Callable[[
     except ParityError as failure:
         if settings.precision == "fp32":
             raise
-        tell(f"{run.result.method}: {failure}; exported in fp32 instead")
+        reason = without_advice(failure)
         settings = settings.model_copy(update={"precision": "fp32"})
-        exported = export_run(run, materials, out, settings=settings, replace=True)
+        exported = export_run(run, materials, out, settings=settings, replace=True, int8_refused=reason)
+        tell(f"{run.result.method}: {reason}; exported in fp32 instead")
     size = exported.size_bytes / _BYTES_PER_MB
     tell(f"{run.result.method}: {settings.precision} bundle of seed {run.result.seed}, {size:.1f} MB: {out}")

@@ -54,19 +54,20 @@ def best_run(records: Sequence[RunRecord]) -> RunRecord | None:
     return min(sound, key=lambda entry: entry[:2])[2] if sound else None
 
 
-def materials_of(run: RunRecord, *, data: str | None = None) -> Materials:
+def materials_of(run: RunRecord, *, data: str | None = None, positive: Sequence[str] = ()) -> Materials:
     """Return the comments, split and encoder that a run was made with, proved to be the same by their hashes.
 
     Args:
         run: in its experiment's folder.
         data: where the comments are now; absent: where they were, relative paths from the current directory.
+        positive: classes that are to count as positive; empty: as the run says.
 
     Raises:
         RunError: the experiment's settings cannot be read, or comments or encoder are others than the run's.
-        DataError: the comments cannot be used.
+        DataError: the comments cannot be used, or a positive class is none of theirs.
         ModelError: the encoder cannot be used.
     """
-    materials = prepare(_settings_of(run, data=data))
+    materials = prepare(_settings_of(run, data=data, positive=positive or run.result.data.positive))
     _require_same(run, materials)
     return materials
 
@@ -115,13 +116,17 @@ def _methods(experiment: Path) -> list[str]:
     return sorted({path.parents[1].name for path in experiment.glob(f"*/seed-*/{RESULT_FILE}")})
 
 
-def _settings_of(run: RunRecord, *, data: str | None) -> ExperimentSettings:
+def _settings_of(run: RunRecord, *, data: str | None, positive: Sequence[str]) -> ExperimentSettings:
     path = run.folder.absolute().parents[1] / EXPERIMENT_FILE
     try:
         tables: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
         source = _source(run, data)
         encoder = run.result.encoder.name if run.result.encoder else "minilm"
-        for name, own in {"data": {"source": source}, "encoder": {"name": encoder}}.items():
+        changes: dict[str, dict[str, Any]] = {
+            "data": {"source": source, "positive": positive},
+            "encoder": {"name": encoder},
+        }
+        for name, own in changes.items():
             kept = {key: value for key, value in tables[name].items() if key != "sha256"}
             tables[name] = {**kept, **own}
         return ExperimentSettings.model_validate(tables)

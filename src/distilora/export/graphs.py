@@ -5,24 +5,32 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 
+import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from distilora.data.faults import first_line
 from distilora.errors import ModelError
-from distilora.export.lean_graphs import OPSET, lean_graph
+from distilora.export.graph_builder import OPSET
+from distilora.export.lean_graphs import lean_graph
 from distilora.models.first_token import first_token_only
 
 _TRIAL_SHAPE = (3, 17)
 """Neither side may be 0 or 1, which the exporter takes for constants."""
 
 
-def export_graph(model: PreTrainedModel) -> onnx.ModelProto:
+def export_graph(
+    model: PreTrainedModel,
+    *,
+    max_length: int | None = None,
+    peaks: Mapping[str, NDArray[np.float32]] | None = None,
+) -> onnx.ModelProto:
     """Return a classifier's graph: inputs ``input_ids`` and ``attention_mask``, output ``logits``, all of any batch.
 
     BERT, RoBERTa, ELECTRA and DistilBERT are laid out by :func:`distilora.export.lean_graphs.lean_graph`, which on
@@ -30,6 +38,9 @@ def export_graph(model: PreTrainedModel) -> onnx.ModelProto:
 
     Args:
         model: a plain classifier (LoRA merged), its weights float32 on a processor.
+        max_length: longest input in tokens; absent: as long as the model takes.
+        peaks: as :func:`distilora.export.smoothing.find_outliers` returns them, for a graph that will be quantised;
+            the lean graph alone uses them.
 
     Returns:
         A graph in float32; inputs int64 of shape (batch, tokens), output float32 of shape (batch, labels).
@@ -40,7 +51,7 @@ def export_graph(model: PreTrainedModel) -> onnx.ModelProto:
     was_training = model.training
     model.eval()
     try:
-        return lean_graph(model) or _traced(model)
+        return lean_graph(model, max_length=max_length, peaks=peaks) or _traced(model)
     finally:
         model.train(was_training)
 
@@ -78,7 +89,15 @@ def _traced(model: PreTrainedModel) -> onnx.ModelProto:
     except torch.onnx.OnnxExporterError as failure:
         raise ModelError(f"{model.config.model_type}: cannot be exported to ONNX: {first_line(failure)}") from None
     assert program is not None  # noqa: S101 - only with dynamo=False there is none
-    return program.model_proto
+    return _without_metadata(program.model_proto)
+
+
+def _without_metadata(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model without the exporter's notes, which hold paths of the machine that it ran on."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]
+    return model
 
 
 @contextmanager

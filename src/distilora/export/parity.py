@@ -15,6 +15,7 @@ LARGEST_LOSS = 0.005
 """Of macro-F1, in int8 or with fewer tokens."""
 SMALLEST_AGREEMENT = 0.99
 """Share of the rows with the same label, in int8 or with fewer tokens."""
+_ADVICE = "; export "
 
 
 def check_parity(
@@ -64,6 +65,16 @@ def check_parity(
     return parity
 
 
+def without_advice(failure: ParityError) -> str:
+    """Return what :func:`check_parity` found, without what to do about it.
+
+    Example:
+        >>> without_advice(ParityError("same labels 97.00 %; export with --precision fp32"))
+        'same labels 97.00 %'
+    """
+    return str(failure).partition(_ADVICE)[0]
+
+
 def _check_logits(parity: Parity) -> None:
     if not parity.largest_logit_difference <= LARGEST_DIFFERENCE:
         raise ParityError(
@@ -79,7 +90,7 @@ def _check_labels(parity: Parity, *, instead: str) -> None:
         raise ParityError(
             f"the exported model is too far from the trained one: on {parity.rows:,} validation rows same labels "
             f"{_percent(parity.same_labels)}, at least {100 * SMALLEST_AGREEMENT:g} % is needed; {_f1s(parity)}, at "
-            f"most {100 * LARGEST_LOSS:g} point less is allowed; export {instead}"
+            f"most {100 * LARGEST_LOSS:g} point less is allowed{_ADVICE}{instead}"
         )
 
 

@@ -6,19 +6,23 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import replace as with_changes
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path, PurePath
 
 import onnx
+from pydantic import ValidationError
 from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
 from distilora.bundles.manifest import MODEL_FILE, TOKENIZER_FILE, Manifest, Origin, Precision, Scores
+from distilora.bundles.reading import first_problem
 from distilora.bundles.storage import entries_of, read_bundle
 from distilora.config import ExportSettings
+from distilora.data.faults import listed
 from distilora.data.opening import SUFFIXES
-from distilora.errors import BundleError
+from distilora.errors import BundleError, ConfigError
 from distilora.evaluation.records import Evaluation
 from distilora.experiment.materials import Materials
 from distilora.export.building import Draft, ValidationRows, build_bundle
@@ -27,6 +31,7 @@ from distilora.export.card import MINILM_HUB_ID, CardFacts, model_card
 from distilora.export.graphs import export_graph
 from distilora.export.loading import trained_model, trained_tokenizer
 from distilora.export.quantization import quantized
+from distilora.export.smoothing import find_outliers
 from distilora.export.transformers_files import transformers_files
 from distilora.export.vocabulary import prune_vocabulary
 from distilora.export.work import count_work
@@ -67,6 +72,7 @@ def export_run(  # noqa: PLR0913 - what, from what, where, and how
     *,
     settings: ExportSettings,
     replace: bool = False,
+    int8_refused: str | None = None,
     tell: Callable[[str], None] = logger.info,
 ) -> Exported:
     """Return the bundle that was made of a run, once it was proved to say what the trained model says.
@@ -77,18 +83,20 @@ def export_run(  # noqa: PLR0913 - what, from what, where, and how
         out: the bundle's folder; whatever goes wrong, no part of a bundle is left there.
         settings: precision, goal of the threshold, whether to prune.
         replace: whether a bundle that is there may be replaced.
+        int8_refused: how far an int8 model was off, where this bundle is made instead of it.
         tell: takes one line on what has been decided or done.
 
     Raises:
         ParityError: the exported model does not say what the trained model says; tells how far off it is.
-        ConfigError: no threshold reaches the goal.
+        ConfigError: no threshold reaches the goal, or every class is positive.
         ModelError: the trained model cannot be used or exported.
         BundleError: ``out`` is taken or cannot be written.
     """
     if os.path.lexists(out) and not replace:  # asked again when it is written, but by then minutes may have gone
         raise BundleError(
-            f"{out}: is there already; give a folder that is not there yet, or say that it may be replaced"
+            f"{out}: is there already; give a folder that is not there yet, or replace a bundle with --overwrite"
         )
+    _check_positive(materials, out, tell=tell)
     model = trained_model(run, materials)
     rows = ValidationRows(
         texts=materials.words("validation"),
@@ -96,16 +104,29 @@ def export_run(  # noqa: PLR0913 - what, from what, where, and how
         trained_logits=compute_logits(model, materials.texts["validation"]),
     )
     shipped = shipped_model(run, materials, model, settings=settings)
-    graph = export_graph(shipped.model)
+    longest = materials.settings.encoder.max_length
     if settings.precision == "int8":
-        graph = quantized(graph)
+        peaks = find_outliers(model, materials.texts["train"])
+        graph = quantized(export_graph(shipped.model, max_length=longest, peaks=peaks))
+    else:
+        graph = export_graph(shipped.model)
     draft = draft_bundle(run, materials, shipped, graph, settings=settings)
+    draft = with_changes(draft, manifest=draft.manifest.model_copy(update={"int8_refused": int8_refused}))
     bundle_id = build_bundle(draft, rows, out, replace=replace)
     manifest = read_bundle(out).manifest
     size = sum(path.stat().st_size for path in out.iterdir())
     exported = Exported(path=out, bundle_id=bundle_id, manifest=manifest, size_bytes=size)
     tell(_summary(exported))
     return exported
+
+
+def _check_positive(materials: Materials, out: Path, *, tell: Callable[[str], None]) -> None:
+    """Tell if no class is positive, and raise ConfigError if every class is."""
+    positive, names = materials.comments.positive, materials.label_names
+    if not positive:
+        tell(f"{out}: no class is positive, so there is no threshold; give --positive and one of {listed(names)}")
+    if len(positive) == len(names):
+        raise ConfigError(f"every class is positive: {listed(names)}; give --positive with some of them, not all")
 
 
 def shipped_model(run: RunRecord, materials: Materials, model: PreTrainedModel, *, settings: ExportSettings) -> Shipped:
@@ -118,6 +139,7 @@ def shipped_model(run: RunRecord, materials: Materials, model: PreTrainedModel, 
         settings: whether to prune.
     """
     tokenizer_json = trained_tokenizer(run)
+    model.config.distilora_positive = list(materials.comments.positive)  # others may have been chosen since training
     if not settings.prune_vocabulary:
         return Shipped(model, tokenizer_json)
     pruned = prune_vocabulary(
@@ -137,6 +159,9 @@ def draft_bundle(
         shipped: the model in torch, with its tokenizer.
         graph: the same model as it is written.
         settings: precision and goal.
+
+    Raises:
+        BundleError: a name is one that no bundle may hold.
     """
     contents = {MODEL_FILE: graph.SerializeToString(), TOKENIZER_FILE: shipped.tokenizer_json.encode()}
     if settings.precision == "fp32":
@@ -147,8 +172,13 @@ def draft_bundle(
             max_length=materials.settings.encoder.max_length,
         )
     facts = CardFacts(part_rows=run.result.data.part_rows, base_model=_hub_id(materials))
+    try:
+        manifest = _manifest(run, materials, shipped, contents, precision=settings.precision)
+    except ValidationError as error:
+        problem = first_problem(error)
+        raise BundleError(f"{run.folder}: cannot become a bundle: {problem}; mend it and train again") from None
     return Draft(
-        manifest=_manifest(run, materials, shipped, contents, precision=settings.precision),
+        manifest=manifest,
         contents=contents,
         card=partial(model_card, facts=facts),
         positive=materials.comments.positive,

@@ -20,6 +20,7 @@ _WORDS = {
     "prefix": "other names for the new columns",
     "text_column": "another text column",
     "chunk_rows": "chunks of another length",
+    "threads": "another number of threads",
     "source": "another input file, or it has changed",
 }
 
@@ -45,6 +46,8 @@ class Job(Record):
     prefix: str
     text_column: str
     chunk_rows: int
+    threads: int
+    """Batches are made for so many, and what an int8 model says of a text depends on those beside it."""
     source: SourcePrint
 
 

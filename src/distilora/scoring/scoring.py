@@ -72,7 +72,8 @@ def score_file(  # noqa: PLR0913 - the public door: each argument is one option 
 
     Memory does not grow with the file. The output stands under its name when it is whole, not before. Stopped, killed
     or out of disk space, the same call goes on behind the last chunks that were written, and the file becomes the same
-    as if nothing had happened (of an int8 bundle: on as many threads); Parquet output starts anew.
+    as if nothing had happened. Parquet output starts anew; so does a call that differs, in the bundle's number of
+    threads too.
 
     Args:
         bundle: what scores.
@@ -108,6 +109,7 @@ def score_file(  # noqa: PLR0913 - the public door: each argument is one option 
         prefix=prefix,
         text_column=comments.text_column,
         chunk_rows=chunk_rows,
+        threads=bundle.threads,
         source=print_of(source),
     )
     with open_output(out, job=job, resumable=out_form != "parquet", tell=tell) as output:
