@@ -158,7 +158,7 @@ def test_the_table_has_a_line_for_each_contender_and_a_dash_for_what_is_missing(
     assert any(line.startswith(report.machine.processor) for line in lines)
 
 
-@pytest.mark.parametrize(("load", "warned"), [(0.4, False), (1.1, True), (None, False)])
+@pytest.mark.parametrize(("load", "warned"), [(1.4, False), (1.6, True), (None, False)])
 def test_a_busy_machine_is_said_to_mislead(report, load, warned):
     machine = report.machine.model_copy(update={"load_average": load, "cores": 2})
     told = describe(report.model_copy(update={"machine": machine}))

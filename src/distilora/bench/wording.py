@@ -5,8 +5,9 @@ from __future__ import annotations
 from distilora.bench.records import BenchReport, ContenderFigures, MachineFigures, Spread
 
 _MISSING = "—"
-_BUSY = 0.4
-"""Load for each core. On two cores with one of them taken, torch on two threads took ten times as long a text."""
+_SPARE_LOAD = 0.5
+"""More load than the threads leave room for misleads: with one of two cores taken, torch on two threads took ten times
+as long for a text."""
 _HEADER = (
     "",
     "texts/s",
@@ -39,9 +40,14 @@ def describe(report: BenchReport) -> str:
         _KEY.format(latency=_counted(report.contenders[0].latency.texts, "text")),
         _machine(report.machine),
     ]
-    if (report.machine.load_average or 0) >= _BUSY * report.machine.cores:
+    if _is_busy(report):
         lines.append("the machine was busy, so ratios mislead: torch on several threads suffers most; repeat when idle")
     return "\n".join(lines)
+
+
+def _is_busy(report: BenchReport) -> bool:
+    load = report.machine.load_average
+    return load is not None and load + report.threads > report.machine.cores + _SPARE_LOAD
 
 
 def _cells(one: ContenderFigures) -> tuple[str, ...]:
@@ -86,7 +92,7 @@ def _span(spread: Spread) -> str:
 
 
 def _ratio(times: float) -> str:
-    return f"{times:.2f}" if times >= 0.1 else f"{times:.2g}"
+    return f"{times:.2f}" if times >= 1 else f"{times:.3g}"
 
 
 def _percent(share: float | None) -> str:
