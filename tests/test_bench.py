@@ -160,7 +160,7 @@ def test_the_table_has_a_line_for_each_contender_and_a_dash_for_what_is_missing(
 
 @pytest.mark.parametrize(("load", "warned"), [(1.4, False), (1.6, True), (None, False)])
 def test_a_busy_machine_is_said_to_mislead(report, load, warned):
-    machine = report.machine.model_copy(update={"load_average": load, "cores": 2})
+    machine = report.machine.model_copy(update={"busy_processors": load, "cores": 2})
     told = describe(report.model_copy(update={"machine": machine}))
     assert ("the machine was busy" in told) == warned
 

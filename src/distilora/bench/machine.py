@@ -28,9 +28,25 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def load_average() -> float | None:
-    """Return how many processes wanted to run in the last minute, or ``None`` where the system does not tell."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+def busy_processors(seconds: float = 0.5) -> float | None:
+    """Return how many processors others keep busy, over some seconds, or ``None`` where the system does not tell.
+
+    Args:
+        seconds: for which to look; this process sleeps meanwhile.
+    """
+    before = _busy_seconds()
+    time.sleep(seconds)
+    after = _busy_seconds()
+    return None if before is None or after is None else (after - before) / seconds
+
+
+def _busy_seconds() -> float | None:
+    """Return the seconds that all processors together have worked since the system started."""
+    try:
+        user, nice, system, _idle, _waiting, *interrupts = Path("/proc/stat").read_text().splitlines()[0].split()[1:8]
+    except OSError:
+        return None
+    return sum(map(int, (user, nice, system, *interrupts))) / os.sysconf("SC_CLK_TCK")
 
 
 def resident_mib() -> float | None:

@@ -70,8 +70,8 @@ class MachineFigures(Record):
     processor: str
     cores: int
     """That this process may use."""
-    load_average: float | None
-    """Processes that wanted to run in the minute before; absent where the system does not tell."""
+    busy_processors: float | None
+    """How many others kept busy in the half second before; absent where the system does not tell."""
     fp32_gflops: float
     """In 10⁹ operations a second, as are the others; by NumPy."""
     int8_gops: float

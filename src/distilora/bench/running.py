@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from distilora.bench.contenders import Labelled, find_contender
-from distilora.bench.machine import load_average, processor
+from distilora.bench.machine import busy_processors, processor
 from distilora.bench.processes import ContenderProbe, MachineProbe, Opened
 from distilora.bench.records import BenchReport, ContenderFigures, Latency, MachineFigures, Spread
 from distilora.bench.texts import read_texts
@@ -77,7 +77,7 @@ def run_bench(  # noqa: PLR0913 - the public door: each argument is one option o
     threads = threads or usable_processors()
     folders = [find_contender(path) for path in paths]
     slices = _latency_rows(len(texts), latency_texts=latency_texts, rounds=rounds, seed=seed)
-    busy = load_average()
+    busy = busy_processors()
     with ExitStack() as stack:
         file = stack.enter_context(_texts_file(texts))
         probes = [
@@ -204,7 +204,7 @@ def _machine(peaks: dict[str, float], *, busy: float | None) -> MachineFigures:
     return MachineFigures(
         processor=processor(),
         cores=usable_processors(),
-        load_average=busy,
+        busy_processors=busy,
         fp32_gflops=peaks["fp32"] / 1e9,
         int8_gops=peaks["int8"] / 1e9,
         bf16_gflops=peaks["bf16"] / 1e9 if "bf16" in peaks else None,

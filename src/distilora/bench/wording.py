@@ -46,8 +46,8 @@ def describe(report: BenchReport) -> str:
 
 
 def _is_busy(report: BenchReport) -> bool:
-    load = report.machine.load_average
-    return load is not None and load + report.threads > report.machine.cores + _SPARE_LOAD
+    busy = report.machine.busy_processors
+    return busy is not None and busy + report.threads > report.machine.cores + _SPARE_LOAD
 
 
 def _cells(one: ContenderFigures) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ def _table(rows: list[tuple[str, ...]]) -> list[str]:
 
 def _machine(machine: MachineFigures) -> str:
     bf16 = "not measured (needs torch)" if machine.bf16_gflops is None else f"{machine.bf16_gflops:,.0f}"
-    busy = "" if machine.load_average is None else f", load {machine.load_average:.1f} before"
+    busy = "" if machine.busy_processors is None else f" of which others kept {machine.busy_processors:.1f} busy"
     return (
         f"{machine.processor}, {_counted(machine.cores, 'core')}{busy}; peak of matrix products in 10⁹ operations/s: "
         f"fp32 {machine.fp32_gflops:,.0f}, int8 {machine.int8_gops:,.0f}, bf16 {bf16}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from distilora.data.faults import TERMINAL_COMMANDS
 from distilora.records import Record
 
 FORMAT = 1
@@ -24,12 +24,9 @@ Goal = Literal["f1", "precision", "recall"]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
-# Control characters, line separators, and what turns the direction of writing.
-_COMMANDS_TO_TERMINALS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-
 
 def _plain_line(text: str) -> str:
-    if _COMMANDS_TO_TERMINALS.search(text):
+    if TERMINAL_COMMANDS.search(text):
         raise ValueError("control characters, line breaks and turns of direction are not allowed")
     return text
 

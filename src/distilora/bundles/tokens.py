@@ -114,11 +114,14 @@ class TextEncoder:
         """Return the ids of each text without special tokens."""
         with _refused(f"{self._where}: cannot encode a text"):
             try:
-                encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+                return self._encoded(texts)
             except TypeError:  # said of surrogates
-                plain = [without_surrogates(text) for text in texts]
-                encodings = self._tokenizer.encode_batch_fast(plain, add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
+                return self._encoded([without_surrogates(text) for text in texts])
+
+    def _encoded(self, texts: Sequence[str]) -> list[list[int]]:
+        if len(texts) == 1:  # handing one text to the library's threads takes as long as the text itself
+            return [self._tokenizer.encode(texts[0], add_special_tokens=False).ids]
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def _special_tokens(self) -> tuple[list[int], list[int]]:
         """Return the special tokens that stand before and after each text."""

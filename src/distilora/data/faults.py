@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Sequence
 
 from distilora.data.records import Comments, Fault
@@ -11,6 +12,8 @@ from distilora.errors import DataError
 
 MAX_TEXT = 1_000_000
 """Longest text that is accepted, in characters."""
+TERMINAL_COMMANDS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Control characters, line separators, and what turns the direction of writing."""
 _SHOWN_CHARACTERS = 60
 _LISTED_NAMES = 20
 
@@ -70,7 +73,17 @@ def shown(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    """Return ``text`` with lone surrogates escaped, so that any UTF-8 terminal can print it."""
+    r"""Return ``text`` with lone surrogates and what a terminal takes for commands escaped.
+
+    Example:
+        >>> print(printable("\x1b[31mred"))
+        \x1b[31mred
+    """
+    return TERMINAL_COMMANDS.sub(lambda found: found[0].encode("unicode_escape").decode(), encodable(text))
+
+
+def encodable(text: str) -> str:
+    """Return ``text`` with lone surrogates escaped, so that it can be written as UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from distilora.data.faults import character_problem, listed, shown
+from distilora.data.faults import TERMINAL_COMMANDS, character_problem, listed, shown
 
 MAX_CLASSES = 1000
 """More different labels than this mean that another column was taken for the label."""
@@ -84,6 +84,8 @@ def _problem(label: str) -> str | None:
     if len(label) > _MAX_NAME:
         return f"label {shown(label)} has {len(label):,} characters; allowed are {_MAX_NAME}"
     wrong = character_problem(label)
+    if wrong is None and TERMINAL_COMMANDS.search(label):
+        wrong = "control characters and line breaks are not allowed in the name of a class"
     return f"label {shown(label)}: {wrong}" if wrong else None
 
 

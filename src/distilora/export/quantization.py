@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 _OPERATORS = ["MatMul", "Gemm", "Gather"]
@@ -21,8 +20,7 @@ def quantized(graph: onnx.ModelProto) -> onnx.ModelProto:
 
     Weights are symmetric, one scale a column, from -64 to 63: the seventh bit is left out so that two products of
     weight and activation fit in the 16 bits in which processors without VNNI add them up. On those with VNNI or AMX it
-    costs no time, so that one file is right on all. The last matrix stays in float32; products with one matrix
-    for each attention head, which ONNX Runtime cannot compute in int8, store it in float16.
+    costs no time, so that one file is right on all. The last matrix stays in float32.
 
     Args:
         graph: as :func:`distilora.export.graphs.export_graph` returns it; left as it is.
@@ -43,33 +41,17 @@ def quantized(graph: onnx.ModelProto) -> onnx.ModelProto:
             per_channel=True,
             reduce_range=True,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=_left_in_float(plain),
+            nodes_to_exclude=[_last_product(plain)],
             extra_options={"MatMulConstBOnly": True, "DefaultTensorType": TensorProto.FLOAT},
         )
-        result = onnx.load(target)
-    _halve(result)
-    return result
+        return onnx.load(target)
 
 
-def _left_in_float(model: onnx.ModelProto) -> list[str]:
-    """Return the names of the products with a matrix for each head, and of the last one of all."""
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+def _last_product(model: onnx.ModelProto) -> str:
+    """Return the name of the product that makes the logits."""
+    constants = {tensor.name for tensor in model.graph.initializer}
     products = [node for node in model.graph.node if node.op_type in ("MatMul", "Gemm") and node.input[1] in constants]
-    by_head = [node.name for node in products if len(constants[node.input[1]].dims) > 2]
-    return [*by_head, *(node.name for node in products[-1:])]
-
-
-def _halve(model: onnx.ModelProto) -> None:
-    """Store the matrices of one for each head in float16, and cast them back as the graph is loaded."""
-    used = {node.input[1] for node in model.graph.node if node.op_type == "MatMul" and len(node.input) == 2}
-    for tensor in model.graph.initializer:
-        if tensor.name not in used or tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < 3:
-            continue
-        name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{name}_float16"))
-        model.graph.node.insert(
-            0, helper.make_node("Cast", [tensor.name], [name], name=f"{name}_cast", to=TensorProto.FLOAT)
-        )
+    return str(products[-1].name)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from distilora.data.faults import printable
+from distilora.data.faults import encodable
 from distilora.data.opening import SUFFIXES
 from distilora.errors import DataError, MissingExtraError
 
@@ -121,7 +121,7 @@ def _foreign(value: object) -> object:
 
 def _cell(value: object) -> str | None:
     if value is None or isinstance(value, str):
-        return value and printable(value)
+        return value and encodable(value)
     if isinstance(value, bool | int | float | list | dict):
         return as_json(value)
     return str(_foreign(value))
