@@ -72,10 +72,11 @@ def padded(pieces: Pieces, rows: NDArray[np.int64], *, pad_id: int) -> tuple[NDA
         >>> padded(pieces, np.array([1, 0]), pad_id=0)[0].tolist()
         [[101, 102, 0], [101, 7, 102]]
     """
-    starts, lengths = pieces.starts[rows], pieces.lengths[rows]
     if len(rows) == 1:
-        ids = pieces.ids[None, starts[0] : starts[0] + lengths[0]]
+        start = pieces.starts[rows[0]]
+        ids = pieces.ids[None, start : start + pieces.lengths[rows[0]]]
         return ids, np.ones_like(ids)
+    starts, lengths = pieces.starts[rows], pieces.lengths[rows]
     columns = np.arange(lengths.max())
     mask = columns < lengths[:, None]  # (rows, tokens)
     # Behind the last text there is nothing to take; whatever is taken there is padding.

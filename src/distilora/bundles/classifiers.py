@@ -74,6 +74,8 @@ class Classifier:
     def _scored(
         self, pieces: Pieces, rows: Sequence[NDArray[np.int64]], results: Sequence[NDArray[np.float32]]
     ) -> Scored:
+        if len(pieces.lengths) == 1:
+            return Scored(logits=results[0], tokens=pieces.tokens, cut=pieces.cut)
         logits = np.empty((len(pieces.lengths), self._classes), dtype=np.float32)  # (pieces, classes)
         for batch, result in zip(rows, results, strict=True):
             logits[batch] = result

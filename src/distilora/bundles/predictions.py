@@ -72,10 +72,10 @@ def calibrated(logits: NDArray[np.float32], *, temperature: float) -> NDArray[np
         >>> calibrated(np.array([[0.0, np.log(3.0)]]), temperature=1.0).round(2).tolist()
         [[0.25, 0.75]]
     """
-    scaled = np.asarray(logits, dtype=np.float64) / temperature
-    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    probabilities: NDArray[np.float32] = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
-    return probabilities
+    scaled = np.divide(logits, temperature, dtype=np.float64)
+    powers = np.exp(scaled - np.maximum.reduce(scaled, axis=1, keepdims=True))
+    shares = np.divide(powers, np.add.reduce(powers, axis=1, keepdims=True))
+    return np.asarray(shares, dtype=np.float32)
 
 
 def decide(

@@ -87,8 +87,9 @@ class _Layout:
         return self._graph.model(first, labels=labels)
 
     def _mask(self) -> str:
-        """Return what is added to attention's scores, shape (batch, tokens): 0 on tokens."""
-        return self._graph.add("Gather", self._graph.constant("masked_or_not", _MASKS), "attention_mask")
+        """Return what is added to attention's scores, shape (batch, 1, 1, tokens): 0 on tokens."""
+        chosen = self._graph.add("Gather", self._graph.constant("masked_or_not", _MASKS), "attention_mask")
+        return self._graph.add("Unsqueeze", chosen, self._graph.integers(1, 2))
 
     def _embedded(self, max_length: int | None) -> _States:
         graph, parts = self._graph, self._parts
@@ -134,7 +135,7 @@ class _Layout:
             for linear in (layer.key, layer.value)
         )  # (tokens, batch, heads, size)
         scores = graph.add("MatMul", query, graph.add("Transpose", key, perm=[1, 2, 3, 0]))
-        scores = graph.add("Add", scores, graph.add("Unsqueeze", mask, graph.integers(1, 2)))
+        scores = graph.add("Add", scores, mask)
         shares = graph.add("Softmax", scores, axis=-1)  # (batch, heads, queries, tokens)
         return graph.add("MatMul", shares, graph.add("Transpose", value, perm=[1, 2, 0, 3]))
 

@@ -41,17 +41,18 @@ def quantized(graph: onnx.ModelProto) -> onnx.ModelProto:
             per_channel=True,
             reduce_range=True,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=[_last_product(plain)],
+            nodes_to_exclude=_left_in_float(plain),
             extra_options={"MatMulConstBOnly": True, "DefaultTensorType": TensorProto.FLOAT},
         )
         return onnx.load(target)
 
 
-def _last_product(model: onnx.ModelProto) -> str:
-    """Return the name of the product that makes the logits."""
-    constants = {tensor.name for tensor in model.graph.initializer}
-    products = [node for node in model.graph.node if node.op_type in ("MatMul", "Gemm") and node.input[1] in constants]
-    return str(products[-1].name)
+def _left_in_float(model: onnx.ModelProto) -> list[str]:
+    """Return the names of the product that makes the logits, and of what picks from a list of numbers."""
+    sizes = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
+    products = [node for node in model.graph.node if node.op_type in ("MatMul", "Gemm") and node.input[1] in sizes]
+    picks = [node for node in model.graph.node if node.op_type == "Gather" and sizes.get(node.input[0]) == 1]
+    return [node.name for node in (products[-1], *picks)]
 
 
 @contextmanager
