@@ -119,8 +119,6 @@ class TextEncoder:
                 return self._encoded([without_surrogates(text) for text in texts])
 
     def _encoded(self, texts: Sequence[str]) -> list[list[int]]:
-        if len(texts) == 1:  # handing one text to the library's threads takes as long as the text itself
-            return [self._tokenizer.encode(texts[0], add_special_tokens=False).ids]
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def _special_tokens(self) -> tuple[list[int], list[int]]:
