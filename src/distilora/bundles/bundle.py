@@ -60,7 +60,7 @@ class Bundle:
 
     An fp32 model says the same of a text whatever texts stand beside it: logits differ by less than 1e-4. An int8 model
     quantises the activations of a batch together, so its answers vary with the company: on tweets, asked one by one or
-    in one list, probabilities differed by 0.0007 in the median and by 0.03 for one in a hundred, labels for 5 in 1,000.
+    in one list, probabilities differed by 0.0003 in the median and by 0.01 for one in a hundred, labels for 1 in 1,000.
     Equal calls get equal answers.
 
     Args:
