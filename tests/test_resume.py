@@ -21,6 +21,7 @@ from distilora.errors import RunError
 from distilora.experiment.runner import run_experiment
 from distilora.models.weights import weights_hash
 from distilora.runs import checkpoints_folder, partial_folder, read_logits, read_run, run_folder
+from distilora.training.checkpoints import SEAL_FILE
 from distilora.training.loop import Training, TrainingTask, train_model
 from tiny import save_tiny_encoder
 from tiny_experiment import tiny_settings
@@ -66,11 +67,11 @@ def test_killed_twice_a_student_ends_in_the_same_bits(tmp_path: Path, caplog: py
     run_experiment(settings, undisturbed)
     checkpoints = checkpoints_folder(folder, "odd", 0)
     with (
-        killed_once_there(checkpoints / "checkpoint-60" / "trainer_state.json", settings, folder),
+        killed_once_there(checkpoints / "checkpoint-60" / SEAL_FILE, settings, folder),
         pytest.raises(RunError, match="another distilora is at work there"),
     ):
         run_experiment(settings, folder)
-    # The state is the last file of a checkpoint to be written, the weights are the first.
+    # The seal is the last file of a checkpoint to be written, the weights are the first.
     with killed_once_there(checkpoints / "checkpoint-160" / "model.safetensors", settings, folder):
         pass
     assert not run_folder(folder, "odd", 0).exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,9 +20,9 @@ from distilora.models.first_token import first_token_only
 from distilora.models.loading import quietly
 from distilora.training.arguments import training_arguments
 from distilora.training.callbacks import FiniteLoss, ProgressBar, TrainingClock
+from distilora.training.checkpoints import CheckpointSeal, last_checkpoint, private_folder, read_state
 from distilora.training.trainer import DistillationTrainer, LiveTeacher, Scores
 
-_STATE_FILE = "trainer_state.json"
 logger = logging.getLogger(__name__)
 
 
@@ -59,7 +58,7 @@ def train_model(model: nn.Module, task: TrainingTask, *, scores: Scores) -> Trai
     """Train ``model`` in place and leave the weights of its best epoch in it.
 
     Checkpoints are written at the end of each epoch. A training that was broken off, even by kill -9, goes on from
-    the last of them and, with the same number of threads, ends in the same bits.
+    the last of them that is whole and, with the same number of threads, ends in the same bits.
 
     Args:
         model: a classifier; what is to be trained requires gradients.
@@ -69,7 +68,7 @@ def train_model(model: nn.Module, task: TrainingTask, *, scores: Scores) -> Trai
     Raises:
         VoidRunError: the loss is not finite.
     """
-    checkpoint = _last_checkpoint(task.folder)
+    checkpoint = last_checkpoint(private_folder(task.folder))
     full_table = _train_seen_rows_only(model, task.train)
     bar = ProgressBar(task.title)
     trainer = _trainer(model, task, bar, scores=scores, epochs=_epochs_when_stopped(checkpoint))
@@ -98,7 +97,7 @@ def _train_seen_rows_only(model: nn.Module, rows: LabelledRows) -> bool:
 def _trainer(
     model: nn.Module, task: TrainingTask, bar: ProgressBar, *, scores: Scores, epochs: int | None
 ) -> DistillationTrainer:
-    callbacks: list[Any] = [TrainingClock(), FiniteLoss(), bar]
+    callbacks: list[Any] = [TrainingClock(), FiniteLoss(), CheckpointSeal(), bar]
     if task.settings.patience:
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=task.settings.patience))
     trainer = DistillationTrainer(
@@ -115,29 +114,9 @@ def _trainer(
     return trainer
 
 
-def _last_checkpoint(folder: Path) -> Path | None:
-    """Return the newest checkpoint that was written to its end, or nothing where there is none to go on from."""
-    steps = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
-    for path in steps:
-        state = _state(path)
-        best = (state or {}).get("best_model_checkpoint")
-        if best is not None and all(any(folder.glob("*model*.safetensors")) for folder in (path, Path(best))):
-            return path
-    return None
-
-
-def _state(checkpoint: Path) -> dict[str, Any] | None:
-    """Return the state of a checkpoint, which is the last file to be written, or nothing where it is not whole."""
-    try:
-        state: dict[str, Any] = json.loads((checkpoint / _STATE_FILE).read_text())
-    except (OSError, ValueError):
-        return None
-    return state
-
-
 def _epochs_when_stopped(checkpoint: Path | None) -> int | None:
     """Return how many epochs a training took that had already stopped early, or nothing where it had not."""
-    state = _state(checkpoint) if checkpoint else None
+    state = read_state(checkpoint) if checkpoint else None
     stopping = (state or {}).get("stateful_callbacks", {}).get("EarlyStoppingCallback")
     if not state or not stopping:
         return None
