@@ -58,9 +58,16 @@ class Smoothing:
         return scales
 
     def groups(self, linear: nn.Linear) -> list[NDArray[np.int64]]:
-        """Return the input channels of a map in two groups, the few with the largest values last; few ones in one."""
-        order = np.argsort(self.peaks[self.names[linear]], kind="stable")
-        return [order] if len(order) <= 2 * _APART else [np.sort(order[:-_APART]), np.sort(order[-_APART:])]
+        """Return the input channels of a map in two groups, the few with the largest values last.
+
+        In one group where that would not make the steps of the others half as wide.
+        """
+        peaks = self.peaks[self.names[linear]]
+        order = np.argsort(peaks, kind="stable")
+        few, many = order[-_APART:], order[:-_APART]
+        if len(many) < len(few) or peaks[few].max() < 2 * peaks[many].max():
+            return [np.sort(order)]
+        return [np.sort(many), np.sort(few)]
 
 
 def find_outliers(model: PreTrainedModel, texts: EncodedTexts) -> Mapping[str, NDArray[np.float32]]:
