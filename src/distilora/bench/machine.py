@@ -18,16 +18,6 @@ _PRODUCTS = 3
 _SECONDS = 0.1
 
 
-def processor() -> str:
-    """Return the processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def busy_processors(seconds: float = 0.5) -> float | None:
     """Return how many processors others keep busy, over some seconds, or ``None`` where the system does not tell.
 

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from distilora.bench.contenders import Labelled, find_contender
-from distilora.bench.machine import busy_processors, processor
+from distilora.bench.machine import busy_processors
 from distilora.bench.processes import ContenderProbe, MachineProbe, Opened
 from distilora.bench.records import BenchReport, ContenderFigures, Latency, MachineFigures, Spread
 from distilora.bench.texts import read_texts
-from distilora.bundles.bundle import usable_processors
 from distilora.errors import ConfigError, DataError
+from distilora.machine import processor, usable_processors
 
 __all__ = ["read_texts", "run_bench"]
 logger = logging.getLogger(__name__)

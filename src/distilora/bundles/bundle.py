@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial, reduce
@@ -21,6 +20,7 @@ from distilora.bundles.predictions import Predictions, calibrated, decide
 from distilora.bundles.storage import StoredBundle, read_bundle
 from distilora.bundles.tokens import LongTexts
 from distilora.errors import BundleError
+from distilora.machine import usable_processors
 
 _SHORT_CHARACTERS = 4096
 """One text up to this long is answered in the caller's thread: handing it to others takes longer than they save."""
@@ -46,13 +46,6 @@ def open_bundle(folder: str | Path, *, threads: int | None = None) -> Bundle:
     if threads is not None and threads < 1:
         raise ValueError(f"threads: {threads} is not allowed; give 1 or more")
     return Bundle(read_bundle(Path(folder)), threads=threads or usable_processors())
-
-
-def usable_processors() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Bundle:

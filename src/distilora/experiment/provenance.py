@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import torch
 
 from distilora.config import TrainingSettings
+from distilora.machine import processor
 from distilora.training.arguments import uses_bf16
 
 _LIBRARIES = ("distilora", "torch", "transformers", "peft", "accelerate", "tokenizers", "numpy", "scikit-learn")
@@ -31,17 +31,8 @@ def machine(settings: TrainingSettings | None = None) -> str:
     Args:
         settings: of the training.
     """
-    words = [_processor(), f"{torch.get_num_threads()} threads"]
+    words = [processor(), f"{torch.get_num_threads()} threads"]
     if settings is not None:
         words.append(torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU")
         words.append("training in bfloat16" if uses_bf16(settings) else "training in float32")
     return ", ".join(words)
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
