@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench bench-serving bench-training bench-sample clean
+.PHONY: help demo test check bench bench-serving bench-serve bench-training bench-sample clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -26,10 +26,13 @@ check: $(VENV)/.dev ## form, lint, types, and who may import whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: bench-serving bench-training bench-sample ## every benchmark
+bench: bench-serving bench-serve bench-training bench-sample ## every benchmark
 
 bench-serving: $(VENV)/.train ## the int8 odd student against torch, on DATA=comments.csv and LONG_DATA=comments.csv
 	$(BIN)/python benchmarks/serving.py --data "$(DATA)" --long-data "$(LONG_DATA)" --out build/bench.json
+
+bench-serve: $(VENV)/.dev ## the server under load, and beside a plain torch server, on DATA=comments.csv
+	$(BIN)/python benchmarks/serve_load.py --data "$(DATA)" --out build/bench-serve.json
 
 bench-training: $(VENV)/.train ## distilora's training against the notebook's, on DATA=comments.csv
 	$(BIN)/python benchmarks/training.py --data "$(DATA)" --out build/bench-training.json
@@ -53,5 +56,5 @@ $(VENV)/.train: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train
-	$(PIP) --editable '.[train,parquet,dev]'
+	$(PIP) --editable '.[train,parquet,serve,postgres,dev]'
 	@touch $@

@@ -19,15 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import distilora
 from distilora.bench.records import BenchReport, ContenderFigures
 from distilora.bench.running import read_texts, run_bench
 from distilora.bench.wording import describe
 from distilora.bundles.storage import read_manifest
 from distilora.files import write_whole
-
-_TRAINING_ROWS = {"train_samples": 4000, "validation_samples": 1000, "test_samples": 1000}
-_MODELS = Path("build/serving")
+from trained_models import MODELS, say, trained
 
 
 @dataclass(frozen=True)
@@ -86,14 +83,16 @@ def _parts(arguments: argparse.Namespace) -> list[_Part]:
     for prefix in ("", "long_"):
         given = {name: getattr(arguments, prefix + name) for name in ("data", "text", "label", "rows", "bundle")}
         if given["data"] is not None:
-            folder = getattr(arguments, f"{prefix}experiment") or _MODELS / given["data"].stem
+            folder = getattr(arguments, f"{prefix}experiment") or MODELS / given["data"].stem
             parts.append(_Part(**given, experiment=folder))
     return parts
 
 
 def _measured(part: _Part, arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the figures of one part, with everything that was measured below them."""
-    bundle = part.bundle or _trained(part) / "odd" / "bundle"
+    bundle = part.bundle or (
+        trained(part.experiment, data=part.data, text=part.text, label=part.label) / "odd" / "bundle"
+    )
     if (precision := read_manifest(bundle).precision) != "int8":
         raise SystemExit(f"{bundle}: is {precision}, not int8; export it in int8")
     texts = read_texts(str(part.data), text=part.text, rows=part.rows, seed=arguments.seed)
@@ -103,27 +102,10 @@ def _measured(part: _Part, arguments: argparse.Namespace) -> dict[str, Any]:
         rounds=arguments.rounds,
         seed=arguments.seed,
         threads=arguments.threads,
-        tell=_say,
+        tell=say,
     )
     print(f"\n{describe(report)}\n", flush=True)
     return _figures(report, data=part.data.name)
-
-
-def _trained(part: _Part) -> Path:
-    """Return the folder of the experiment, trained and exported if need be."""
-    if not (part.experiment / "odd" / "bundle").is_dir():
-        settings = distilora.read_experiment(
-            changes={
-                "data": {"source": str(part.data), "text": part.text, "label": part.label, **_TRAINING_ROWS},
-                "run": ("teacher", "odd"),
-            }
-        )
-        distilora.compare(settings, part.experiment, tell=_say)
-    return part.experiment
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 def _figures(report: BenchReport, *, data: str) -> dict[str, Any]:

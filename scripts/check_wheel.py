@@ -1,4 +1,4 @@
-"""Build the wheel, look into it, install it alone in an empty environment, and try what must work there.
+"""Build the wheel, look into it, install it alone in an empty environment, and try what must work there; then serve.
 
     python scripts/check_wheel.py
 
@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
+import time
 import venv
 import zipfile
 from pathlib import Path, PurePosixPath
+from urllib.request import Request, urlopen
 
 _ROOT = Path(__file__).resolve().parents[1]
 _BUNDLE = _ROOT / "tests" / "fixtures" / "bundle-format-1"
 _DATA_FILES = ("distilora/bench/int8_matmul.onnx", "distilora/data/sample.csv", "distilora/report/report.css")
-_ENDINGS = (".py", ".typed", ".csv", ".css", ".onnx")
+_PAGE = "distilora/serve/page"
+"""Its templates and static files must be in the wheel, every one."""
+_ENDINGS = (".py", ".typed", ".csv", ".css", ".onnx", ".html", ".js", ".svg")
 _MB = 1_000_000
 _LARGEST_MB = 218
 """Of everything that the wheel brings with it, itself included: a quarter more than 0.1.0 needs."""
@@ -29,11 +34,12 @@ import sys, distilora, distilora.cli
 loaded = [name for name in {_HEAVY} if name in sys.modules]
 sys.exit(f"importing distilora imports {{', '.join(loaded)}}" if loaded else 0)
 """
+_SERVING_STARTS_LIGHT = _STARTED_LIGHT.replace("distilora.cli", "distilora.cli.serving, distilora.serve.server")
 _NOTHING_HEAVY_INSTALLED = f"""
 import sys
 from importlib.util import find_spec
 found = [name for name in {_HEAVY} if find_spec(name)]
-sys.exit(f"the base dependencies bring {{', '.join(found)}}" if found else 0)
+sys.exit(f"the dependencies bring {{', '.join(found)}}" if found else 0)
 """
 
 
@@ -48,7 +54,10 @@ def main() -> None:
         _check_size(environment)
         _check_commands(environment / "bin", away=Path(folder))
         _check_bundle(str(environment / "bin" / "distilora"), away=Path(folder))
-    print("wheel: works with its base dependencies alone")
+        print("wheel: works with its base dependencies alone")
+        _install(f"{wheel}[serve]", environment)
+        _check_serving(environment / "bin", away=Path(folder))
+    print("wheel: serves with the extra [serve] alone")
 
 
 def _build(out: Path) -> Path:
@@ -60,7 +69,9 @@ def _build(out: Path) -> Path:
 
 def _check_content(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    missing = [name for name in _DATA_FILES if name not in names]
+    page = [path for path in (_ROOT / "src" / _PAGE).rglob("*") if path.is_file() and path.suffix in _ENDINGS]
+    needed = (*_DATA_FILES, *(path.relative_to(_ROOT / "src").as_posix() for path in page))
+    missing = [name for name in needed if name not in names]
     stray = [name for name in sorted(names) if not _belongs(PurePosixPath(name))]
     if missing or stray:
         sys.exit(
@@ -73,9 +84,10 @@ def _belongs(path: PurePosixPath) -> bool:
     return top.endswith(".dist-info") or (top == "distilora" and path.suffix in _ENDINGS)
 
 
-def _install(wheel: Path, environment: Path) -> None:
-    """Make a new environment that holds the wheel and its base dependencies alone."""
-    venv.create(environment, with_pip=True)
+def _install(wheel: Path | str, environment: Path) -> None:
+    """Make an environment, new where there is none, that holds the wheel and what it depends on alone."""
+    if not environment.exists():
+        venv.create(environment, with_pip=True)
     options = ("--quiet", "--disable-pip-version-check", "--constraint", str(_ROOT / "constraints.txt"))
     _run(str(environment / "bin" / "python"), "-m", "pip", "install", *options, str(wheel))
 
@@ -117,6 +129,46 @@ def _check_bundle(distilora: str, *, away: Path) -> None:
         sys.exit(f"distilora score wrote {rows}")
     report = json.loads(_run(distilora, "bench", bundle, "--rows", "20", "--rounds", "1", "--json", folder=away))
     print(f"predict, score and bench work: {report['contenders'][0]['texts_per_s']['median']:.0f} texts/s")
+
+
+def _check_serving(binaries: Path, *, away: Path) -> None:
+    """A bundle must be served, by API and page, without anything of the training installed or imported."""
+    _run(str(binaries / "python"), "-c", _NOTHING_HEAVY_INSTALLED, folder=away)
+    _run(str(binaries / "python"), "-c", _SERVING_STARTS_LIGHT, folder=away)
+    command = [str(binaries / "distilora"), "serve", str(_BUNDLE), "--port", "0", "--no-feedback"]
+    began = time.perf_counter()
+    with subprocess.Popen(
+        command, cwd=away, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as server:
+        try:
+            label = _ask(_address(server))
+            took = time.perf_counter() - began
+        finally:
+            server.terminate()
+            rest, _ = server.communicate(timeout=30)
+    if label != "civil" or server.returncode:
+        sys.exit(f"distilora serve says {label}, not civil, and ends with exit code {server.returncode}: {rest}")
+    print(f"serve works: first answer after {took:.1f} s")
+
+
+def _address(server: subprocess.Popen[str]) -> str:
+    """Return where a server that has just been started can be reached."""
+    said = server.stdout.readline() if server.stdout else ""
+    found = re.search(r"http://[0-9.:]+", said)
+    if not found:
+        sys.exit(f"distilora serve does not say where it listens but: {said}")
+    return found[0]
+
+
+def _ask(address: str) -> str:
+    """Return the label of a text, once the page and what it loads have been seen to be there."""
+    for path in ("/", "/static/style.css", "/openapi.json", "/readyz"):
+        with urlopen(f"{address}{path}", timeout=30) as answer:  # noqa: S310 - the loopback address
+            answer.read()
+    body = json.dumps({"texts": "no"}).encode()
+    request = Request(f"{address}/v1/predict", body, {"Content-Type": "application/json"})  # noqa: S310
+    with urlopen(request, timeout=30) as answer:  # noqa: S310
+        return str(json.load(answer)["predictions"][0]["label"])
 
 
 def _check_refusal(distilora: str, *, away: Path) -> None:

@@ -341,6 +341,7 @@ def test_the_card_is_one_that_the_hub_reads_with_the_scores_in_it(
     }
     assert "made of layers 1 and 3 of its fine-tuned teacher" in card.text
     assert "chosen for the best F1" in card.text
+    assert "distilora serve THIS_FOLDER" in card.text
 
 
 def test_foreign_names_cannot_write_markdown_or_front_matter_into_the_card(tmp_path: Path) -> None:

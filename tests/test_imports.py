@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+FIXTURE = Path(__file__).parent / "fixtures" / "bundle-format-1"
 BEYOND_THE_BASE = (
     "torch",
     "transformers",
@@ -54,6 +56,8 @@ def _cpu_seconds(command: list[str]) -> float:
         "distilora.bundles.bundle",
         "distilora.scoring.scoring",
         "distilora.bench.running",
+        "distilora.serve.application",
+        "distilora.serve.server",
     ],
 )
 def test_importing_a_light_part_loads_nothing_heavy(module: str) -> None:
@@ -103,3 +107,11 @@ def test_version_is_told_alike_with_and_without_other_options(arguments: list[st
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     name, _, number = done.stdout.strip().partition(" ")
     assert (name, number[:1].isdigit(), done.stderr) == ("distilora", True, "")
+
+
+def test_using_a_bundle_leaves_nothing_in_the_users_home(tmp_path: Path) -> None:
+    # ONNX Runtime would keep a number of this machine and a record of use there, to send them to its makers.
+    command = [sys.executable, "-m", "distilora.cli", "predict", str(FIXTURE), "no"]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert list(tmp_path.rglob("*")) == []

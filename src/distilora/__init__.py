@@ -13,6 +13,7 @@ The same as on the command line, from Python; nothing heavy is imported before i
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from distilora.report import write_report
     from distilora.runs import load_experiment
     from distilora.scoring.scoring import score_file
+
+# ONNX Runtime 1.29 and later else reports its use to its makers, from here too; it looks when it is first imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
     "DistiloraError": "distilora.errors",

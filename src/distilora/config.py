@@ -229,7 +229,7 @@ class ExperimentSettings(Settings):
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError("seeds: give at least one, and each once")
         for key, record in _SHARED_TABLES.items():
-            _validated(record, getattr(self, key), where=key)
+            validated(record, getattr(self, key), where=key)
         for name in dict.fromkeys((*PRESETS, *self.methods, *self.run)):
             self.method(name)
         return self
@@ -266,7 +266,7 @@ class ExperimentSettings(Settings):
         where = f"methods.{name}"
         if merged["kind"] != "student" and "layers" in merged:
             raise ConfigError(f"{where}.layers: only students are made of layers, and {name} is a {merged['kind']}")
-        return _validated(MethodSettings, {**merged, "name": name}, where=where)
+        return validated(MethodSettings, {**merged, "name": name}, where=where)
 
     def _ancestry(self, name: str) -> list[str]:
         """Return the presets ``name`` is made of, the most general first."""
@@ -323,7 +323,7 @@ def read_experiment(
         if not equals or not key.strip():
             raise ConfigError(f'--set "{assignment}": write table.key=value, such as training.epochs=5')
         table = _merged(table, _nested(key.strip().split("."), _toml_value(value.strip())))
-    return _validated(ExperimentSettings, _merged(table, changes or {}), where=str(path) if path else "")
+    return validated(ExperimentSettings, _merged(table, changes or {}), where=str(path) if path else "")
 
 
 def to_toml(table: Mapping[str, Any]) -> str:
@@ -360,8 +360,17 @@ def _toml(value: object) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _validated(record: type[Record], table: Table, *, where: str) -> Record:
-    """Return ``table`` as a record, or raise one line that names the first wrong key."""
+def validated(record: type[Record], table: Table, *, where: str) -> Record:
+    """Return ``table`` as a record, or raise one line that names the first wrong key.
+
+    Args:
+        record: what to make of it.
+        table: settings by name, nested where the record is.
+        where: what the settings belong to: a file, or the table's own name; may be empty.
+
+    Raises:
+        ConfigError: a key or a value is wrong.
+    """
     try:
         return record.model_validate(table)
     except ValidationError as failure:

@@ -9,6 +9,8 @@ DistiloraError                 one line a user can act on; the command line prin
 ├── BundleError                a bundle is damaged, foreign, or of a newer format
 ├── ParityError                an exported model does not say what the trained model says
 ├── RunError                   a run or experiment folder cannot be used as it is
+├── FeedbackError              the database of feedback cannot be used
+│   └── FeedbackFullError      as many judgements as are allowed are there
 └── VoidRunError               a guard found that a run's numbers would mean nothing
 """
 
@@ -61,6 +63,14 @@ class ParityError(DistiloraError):
 
 class RunError(DistiloraError):
     """A run or experiment folder cannot be used as it is."""
+
+
+class FeedbackError(DistiloraError):
+    """The database of feedback cannot be used."""
+
+
+class FeedbackFullError(FeedbackError):
+    """As many judgements as are allowed are there."""
 
 
 class VoidRunError(DistiloraError):

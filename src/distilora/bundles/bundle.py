@@ -113,7 +113,7 @@ class Bundle:
             ValueError: ``threshold`` or ``long_texts`` is not one of those.
         """
         answer = self._rule(threshold, long_texts)
-        return _joined(self._answered(_checked(texts), answer, long_texts=long_texts))
+        return joined(self._answered(_checked(texts), answer, long_texts=long_texts))
 
     def predict_stream(
         self,
@@ -144,7 +144,7 @@ class Bundle:
         long_texts: LongTexts,
     ) -> Generator[Predictions, None, None]:
         with closing(self._streamed(map(_checked, chunks), answer, long_texts=long_texts)) as answers:
-            yield from map(_joined, answers)
+            yield from map(joined, answers)
 
     def _rule(self, threshold: float | None, long_texts: str) -> Callable[[Sequence[Scored]], Predictions]:
         """Return what makes predictions of the models' scores, once it is known to be allowed."""
@@ -185,9 +185,16 @@ class Bundle:
         self, texts: list[str], answer: Callable[[Sequence[Scored]], Answered], *, long_texts: LongTexts
     ) -> list[Answered]:
         """Return the answers to parts of one list of texts."""
-        if not texts or (len(texts) == 1 and len(texts[0]) <= _SHORT_CHARACTERS):
+        if self._is_for_one_thread(texts):
             return [self._prepared(texts, answer, long_texts=long_texts).run()]
         return next(self._streamed([texts], answer, long_texts=long_texts))
+
+    def _is_for_one_thread(self, texts: list[str]) -> bool:
+        """Return whether others could not help the caller's thread, or would take longer to begin than to help."""
+        if len(texts) <= 1:
+            return not texts or len(texts[0]) <= _SHORT_CHARACTERS or self.threads == 1
+        # Of a list in several parts, one is tokenised while the model runs on the part before it.
+        return self.threads == 1 and len(list(islice(look_aheads(texts), 2))) == 1
 
     def _streamed(
         self,
@@ -244,7 +251,7 @@ def _last_marked(parts: Iterator[list[str]]) -> Iterator[tuple[bool, list[str]]]
     yield True, part
 
 
-def _joined(parts: Sequence[Predictions]) -> Predictions:
+def joined(parts: Sequence[Predictions]) -> Predictions:
     """Return the predictions of several lists of texts as of one."""
     if len(parts) == 1:
         return parts[0]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from distilora.cli import bundles, experiments, print_version
+from distilora.cli import bundles, experiments, print_version, serving
 
 app = typer.Typer(
     name="distilora",
@@ -25,6 +25,7 @@ for _command in (
     bundles.predict,
     bundles.score,
     bundles.bench,
+    serving.serve,
 ):
     app.command()(_command)
 

@@ -112,7 +112,10 @@ def _lead(manifest: Manifest) -> str:
 
 
 def _usage(manifest: Manifest) -> Iterable[str]:
-    yield '```bash\npip install distilora\ndistilora predict THIS_FOLDER "Some text."\n```'
+    yield (
+        '```bash\npip install "distilora[serve]"\n'
+        'distilora predict THIS_FOLDER "Some text."\ndistilora serve THIS_FOLDER\n```'
+    )
     if WEIGHT_FILE in manifest.files:
         yield "Plain `transformers` loads it too; probabilities are then without temperature, labels without threshold:"
         yield (

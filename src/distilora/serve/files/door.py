@@ -1,0 +1,104 @@
+"""From a request with a file to the answer that is streamed."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack, suppress
+from functools import partial
+from types import MappingProxyType
+
+import numpy as np
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from distilora.bundles.predictions import Predictions
+from distilora.serve.catalog import ServedModel
+from distilora.serve.checks import check_threshold
+from distilora.serve.files.answering import answer_file
+from distilora.serve.files.fields import MOST_FIELDS, FileFields, fields_in, sent_file
+from distilora.serve.files.slots import Slots
+from distilora.serve.files.spooling import OpenedFile, open_sent
+from distilora.serve.files.streaming import WorkResponse
+from distilora.serve.files.writing import Start, writer_for
+from distilora.serve.problems import Problem
+from distilora.serve.state import Served
+
+_DOWNLOAD = MappingProxyType({"Content-Disposition": 'attachment; filename="answers.csv"'})
+
+
+async def answer_request(request: Request, served: Served) -> Response:
+    """Return the answer to a form with a file, streamed as the work goes on.
+
+    Raises:
+        Problem: the request is refused, before any row is answered.
+    """
+    with ExitStack() as held:
+        await _hold_place(request, served, held=held)
+        fields, file, model = await _read(request, served)
+        writer = writer_for(fields.format)
+        predict = partial(_predict, served, model, fields)
+        start = _start(file, model=model, threshold=fields.threshold)
+        work = answer_file(file, start=start, predict=predict, writer=writer)
+        headers = _DOWNLOAD if fields.format == "csv" else {}
+        patience_s = served.settings.limits.body_s
+        return WorkResponse(
+            work, held=held.pop_all(), patience_s=patience_s, media_type=writer.media_type, headers=headers
+        )
+    raise AssertionError("an exit stack that holds a place swallows nothing")
+
+
+async def _hold_place(request: Request, served: Served, *, held: ExitStack) -> None:
+    try:
+        held.enter_context(_slots(request, served).one())
+    except Problem:
+        # A client that is still sending would else see its connection cut instead of the answer.
+        with suppress(ClientDisconnect):
+            async for _ in request.stream():
+                pass
+        raise
+
+
+def _slots(request: Request, served: Served) -> Slots:
+    state = request.app.state
+    if not hasattr(state, "file_slots"):
+        state.file_slots = Slots(served.settings.limits.files)
+    slots: Slots = state.file_slots
+    return slots
+
+
+async def _read(request: Request, served: Served) -> tuple[FileFields, OpenedFile, ServedModel]:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
+        raise Problem("wrong-media-type", "this address takes a form with a file; send multipart/form-data")
+    limits = served.settings.limits
+    async with request.form(max_files=1, max_fields=MOST_FIELDS, max_part_size=limits.file_bytes) as form:
+        fields, sent = fields_in(form), sent_file(form)
+        model = served.catalog.find(fields.model)
+        check_threshold(fields.threshold, model=model)
+        file = await asyncio.to_thread(open_sent, sent, text=fields.text, lines=fields.lines, limits=limits)
+    return fields, file, model
+
+
+async def _predict(served: Served, model: ServedModel, fields: FileFields, texts: list[str]) -> Predictions:
+    predictions = await served.batcher.predict(
+        model, texts, threshold=fields.threshold, long_texts=fields.long_texts, patient=True
+    )
+    counts = np.bincount(predictions.labels, minlength=len(predictions.label_names)).tolist()
+    given = {name: count for name, count in zip(predictions.label_names, counts, strict=True) if count}
+    served.metrics.labels(model=model.name, counts=given)
+    return predictions
+
+
+def _start(file: OpenedFile, *, model: ServedModel, threshold: float | None) -> Start:
+    manifest = model.bundle.manifest
+    own = manifest.threshold.value if manifest.threshold else None
+    return Start(
+        rows=file.rows,
+        columns=file.columns,
+        text_column=file.text_column,
+        model=model.name,
+        bundle=model.bundle.id,
+        labels=manifest.labels,
+        positive=manifest.positive,
+        threshold=own if threshold is None else threshold,
+    )

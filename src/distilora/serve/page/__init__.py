@@ -1,0 +1,1 @@
+"""The web page: templates, style, scripts, and what renders them."""

@@ -1,0 +1,1 @@
+"""What stands before every request: ASGI middlewares that refuse what must not come through."""

@@ -1,0 +1,246 @@
+"""The server as a process: it starts soon, says what is wrong with its address, and stops without losing anybody."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from distilora.errors import ConfigError
+from distilora.serve.catalog import Catalog, Unavailable
+from distilora.serve.listening import listen, stop_new_connections
+from distilora.serve.metrics import Metrics
+from distilora.serve.server import can_be_written, feedback_beside, ready_lines
+from distilora.serve.settings import ServeSettings
+from distilora.serve.state import Served
+from tiny_bundle import save_tiny_bundle
+
+CLIENTS = 16
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - nothing is bound
+BODY = json.dumps({"texts": "you are all idiots"}).encode()
+REQUEST = (
+    b"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
+)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return save_tiny_bundle(tmp_path_factory.mktemp("bundles") / "odd")
+
+
+@contextmanager
+def server(*words, env=None):
+    """Give a running server, its port and what it said when it was ready; it is killed if it does not end by itself."""
+    command = [sys.executable, "-m", "distilora", "serve", *map(str, words), "--port", "0"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        try:
+            line = process.stdout.readline()
+            found = re.search(r"http://\S+:(\d+)", line)
+            assert found, line + process.stderr.read()
+            yield process, int(found[1]), line
+        finally:
+            process.kill()
+
+
+def ask(port, path="/healthz", **headers):
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, dict(answer.getheaders()), answer.read()
+
+
+class Client(threading.Thread):
+    """Asks over one connection after the other as fast as it is answered, until nobody accepts any more."""
+
+    def __init__(self, port):
+        super().__init__()
+        self.port, self.answered, self.connections, self.lost = port, 0, 0, []
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                connection = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+            except OSError:
+                return
+            self.connections += 1
+            with connection, connection.makefile("rb") as answers:
+                while self._one(connection, answers):
+                    pass
+
+    def _one(self, connection, answers):
+        """Return whether the connection goes on after one request; note it where no whole answer came."""
+        try:
+            connection.sendall(REQUEST)
+            status = answers.readline()
+            headers = dict(line.lower().split(b": ", 1) for line in iter(answers.readline, b"\r\n"))
+            body = answers.read(int(headers[b"content-length"]))
+            assert status.startswith(b"HTTP/1.1 200"), status
+            assert b"probabilities" in body
+        except Exception as error:  # whatever it is, the request is lost
+            self.lost.append(repr(error))
+            return False
+        self.answered += 1
+        return headers.get(b"connection") != b"close\r\n"
+
+
+def test_told_to_stop_under_load_it_answers_all_that_it_accepted(bundle, record_property):
+    with server(bundle, "--no-feedback", "--quiet", "--drain-s", "0.3") as (process, port, _):
+        clients = [Client(port) for _ in range(CLIENTS)]
+        time.sleep(0.7)
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(20)
+        for client in clients:
+            client.join()
+        said = process.stderr.read()
+    answered = sum(client.answered for client in clients)
+    record_property("answers", answered)
+    assert [loss for client in clients for loss in client.lost] == []
+    assert answered > 10 * CLIENTS
+    assert (code, said) == (0, "")
+
+
+def test_while_it_drains_it_answers_and_closes(bundle):
+    with server(bundle, "--no-feedback", "--drain-s", "2") as (process, port, _):
+        assert "Connection" not in {name.title() for name in ask(port)[1]}
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        status, headers, _ = ask(port, "/healthz")
+        assert (status, headers["connection"]) == (200, "close")
+        assert ask(port, "/readyz")[0] == 503
+
+
+def test_ctrl_c_ends_it_soon_and_quietly(bundle):
+    with server(bundle, "--no-feedback", "--quiet", "--drain-s", "60") as (process, port, _):
+        ask(port)
+        began = time.perf_counter()
+        process.send_signal(signal.SIGINT)
+        assert (process.wait(20), process.stderr.read()) == (0, "")
+        assert time.perf_counter() - began < 10
+
+
+def test_a_second_ctrl_c_ends_it_at_once(bundle):
+    with server(bundle, "--no-feedback", "--drain-s", "60") as (process, port, _):
+        ask(port)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(5) == 130
+
+
+def test_the_first_answer_comes_soon_after_the_start(bundle, record_property):
+    began = time.perf_counter()
+    with server(bundle, "--no-feedback") as (_, port, line):
+        assert ask(port)[0] == 200
+        seconds = time.perf_counter() - began
+        assert line == f"distilora serves 1 model at http://127.0.0.1:{port} (Ctrl-C stops)\n"
+    record_property("first_answer_s", round(seconds, 2))
+    assert seconds < 10
+
+
+def test_it_says_who_it_answered_but_not_what_it_is(bundle):
+    with server(bundle, "--no-feedback") as (process, port, _):
+        assert "server" not in {name.lower() for name in ask(port, "/?secret=1")[1]}
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
+        (line,) = process.stderr.read().splitlines()
+        assert re.search(r"distilora.serve.access: GET / 200 [\d.]+ ms \w+ 127.0.0.1$", line)
+
+
+def test_headers_that_are_too_large_are_refused(bundle):
+    with server(bundle, "--no-feedback", "--quiet") as (_, port, _):
+        connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+        with connection, pytest.raises((BrokenPipeError, ConnectionResetError)):
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nLong: " + b"x" * 2**26)
+        assert ask(port)[0] == 200
+
+
+def test_a_body_that_is_too_large_is_answered_even_while_it_is_sent(bundle):
+    with server(bundle, "--no-feedback", "--quiet") as (_, port, _):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        for _ in range(2):  # the connection stays usable
+            connection.request("POST", "/v1/predict", b"x" * 2**22, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            assert (answer.status, json.loads(answer.read())["type"]) == (413, "/api#body-too-large")
+        connection.close()
+
+
+def test_a_taken_port_is_one_line(bundle):
+    with closing(listen("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "distilora", "serve", str(bundle), "--no-feedback", "--port", str(port)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"distilora: 127.0.0.1:{port}: address already in use; choose another with --host or")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no such name", "x" * 300, ""])
+def test_an_address_that_is_none_of_this_machine_is_one_line(host):
+    with pytest.raises(ConfigError, match=r"\A[^\n]*--host[^\n]*\Z"):
+        listen(host, 0)
+
+
+def test_a_socket_that_takes_no_more_still_gives_those_who_are_connected():
+    with closing(listen("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as before:
+        before.sendall(b"question")
+        stop_new_connections(listener)
+        listener.settimeout(5)
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.recv(100) == b"question"
+            accepted.sendall(b"answer")
+        assert before.recv(100) == b"answer"
+
+
+def served(**settings):
+    return Served(
+        settings=ServeSettings(**settings),
+        catalog=Catalog({}, unavailable=(Unavailable("even", "is damaged"),)),
+        batcher=None,
+        metrics=Metrics(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "lines"),
+    [
+        ({}, ["at http://127.0.0.1:80 (", "not served: even: is damaged"]),
+        ({"host": "::1"}, ["at http://[::1]:80 (", "even"]),
+        ({"host": EVERYWHERE}, ["at http://127.0.0.1:80 (", "even", "warning: whoever reaches 0.0.0.0"]),
+        ({"host": EVERYWHERE, "api_key": "x" * 16}, ["at http://127.0.0.1:80 (", "even"]),
+        ({"feedback": "runs/feedback.sqlite3"}, ["at http", "even", "feedback: runs/feedback.sqlite3"]),
+        ({"feedback": "postgresql://me:secret@db/d?password=x"}, ["at http", "even", "feedback: postgresql://db/d"]),
+    ],
+)
+def test_what_a_person_should_know_is_said_at_the_start(settings, lines):
+    said = ready_lines(served(**settings), port=80)
+    assert len(said) == len(lines)
+    for part, line in zip(lines, said, strict=True):
+        assert part in line
+    assert "secret" not in "".join(said)
+
+
+def test_feedback_lies_in_the_first_experiment_else_where_we_are(bundle, tmp_path):
+    assert feedback_beside([bundle, tmp_path]) == tmp_path / "feedback.sqlite3"
+    assert feedback_beside([bundle]) == Path("feedback.sqlite3")
+
+
+def test_a_folder_that_is_not_there_cannot_be_written(tmp_path):
+    assert can_be_written(tmp_path / "feedback.sqlite3")
+    assert not can_be_written(tmp_path / "none" / "feedback.sqlite3")
