@@ -74,12 +74,6 @@ def test_what_the_image_starts_gets_its_signals_itself():
     assert _last("STOPSIGNAL") == "SIGTERM"
 
 
-@pytest.mark.parametrize("name", ["Dockerfile", *UNITS])
-def test_onnx_runtime_is_kept_from_telling_its_maker_what_runs(name: str):
-    # https://github.com/microsoft/onnxruntime/pull/27379: on by default in the builds for Linux since 1.29.
-    assert "ORT_DISABLE_TELEMETRY=1" in _read(name)
-
-
 def test_the_image_is_built_of_nothing_but_what_is_sent_to_the_engine():
     sent = {line[1:] for line in _read("Dockerfile.dockerignore").splitlines() if line.startswith("!")}
     copied = [rest.split()[:-1] for word, rest in _instructions() if word == "COPY" and "--from" not in rest]

@@ -162,12 +162,56 @@ def test_it_says_who_it_answered_but_not_what_it_is(bundle):
         assert re.search(r"distilora.serve.access: GET / 200 [\d.]+ ms \w+ 127.0.0.1$", line)
 
 
-def test_headers_that_are_too_large_are_refused(bundle):
+def said(port, *parts):
+    """Return status and kind of what comes back after some bytes, or nothing where the connection just ends."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        for part in parts:
+            connection.sendall(part)
+        answer = http.client.HTTPResponse(connection)
+        try:
+            answer.begin()
+        except http.client.BadStatusLine:  # closed
+            return None
+        return answer.status, json.loads(answer.read())["type"]
+
+
+def test_headers_without_an_end_are_refused(bundle):
     with server(bundle, "--no-feedback", "--quiet") as (_, port, _):
-        connection = socket.create_connection(("127.0.0.1", port), timeout=20)
-        with connection, pytest.raises((BrokenPipeError, ConnectionResetError)):
-            connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nLong: " + b"x" * 2**26)
+        beginning = b"GET / HTTP/1.1\r\nHost: localhost\r\nLong: "
+        assert said(port, beginning + b"x" * 2**15) == (431, "/api#head-too-large")
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            said(port, beginning + b"x" * 2**26)
         assert ask(port)[0] == 200
+
+
+def test_what_is_no_http_is_refused_in_the_usual_form(bundle):
+    with server(bundle, "--no-feedback", "--quiet") as (_, port, _):
+        assert said(port, b"\x16\x03\x01\x02\x00\x01\x00") == (400, "/api#malformed")
+
+
+def test_a_client_that_sends_no_whole_head_is_not_waited_for(bundle):
+    with server(bundle, "--no-feedback", "--quiet", "--limit", "body_s=0.3") as (_, port, _):
+        assert said(port, b"GET / HTTP/1.1\r\nHost: ") == (408, "/api#slow-body")
+        assert said(port) is None
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+            for _ in range(2):  # one that was answered may stay longer without asking
+                connection.request("GET", "/healthz")
+                assert connection.getresponse().read()
+                time.sleep(0.6)
+
+
+def test_more_connections_than_allowed_are_refused(bundle):
+    with (
+        server(bundle, "--no-feedback", "--quiet", "--limit", "connections=2") as (_, port, _),
+        closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as one,
+        closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as two,
+    ):
+        for connection in (one, two):
+            connection.request("GET", "/healthz")
+            assert connection.getresponse().read()
+        assert said(port) == (503, "/api#unavailable")
+        one.request("GET", "/healthz")
+        assert one.getresponse().status == 200
 
 
 def test_a_body_that_is_too_large_is_answered_even_while_it_is_sent(bundle):

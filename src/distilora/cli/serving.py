@@ -14,7 +14,7 @@ import typer
 
 from distilora.errors import ConfigError, MissingExtraError
 
-_LIBRARIES = ("fastapi", "uvicorn", "jinja2", "python_multipart", "prometheus_client")
+_LIBRARIES = ("fastapi", "uvicorn", "httptools", "jinja2", "python_multipart", "prometheus_client")
 KEY_VARIABLE = "DISTILORA_API_KEY"
 SHORTEST_KEY = 16
 

@@ -34,7 +34,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "not-found": Kind(404, "There is nothing here", "See /api for the addresses and /v1/models for the models."),
         "wrong-method": Kind(405, "The address does not take this method", "See the answer's header Allow."),
-        "slow-body": Kind(408, "The request's body took too long to come", "Send it again, or in smaller parts."),
+        "slow-body": Kind(408, "The request took too long to come", "Send it again, or in smaller parts."),
         "body-too-large": Kind(
             413, "The request's body is too large", "Send fewer texts at a time, or a smaller file."
         ),
@@ -46,6 +46,9 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             422, "The request holds a value that is not allowed", "See errors: where it is, and what is allowed."
         ),
         "too-busy": Kind(429, "Too much is waiting already", "Wait as long as the header Retry-After says."),
+        "head-too-large": Kind(
+            431, "The request's headers are too large", "Send shorter headers, or a shorter address."
+        ),
         "failed": Kind(
             500, "The server made a mistake", "See its log; the request's id stands in the header X-Request-Id."
         ),

@@ -10,9 +10,11 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
+from typing import cast
 
 import uvicorn
 
@@ -20,6 +22,7 @@ from distilora.bundles.reading import is_bundle
 from distilora.serve.application import create_app
 from distilora.serve.batcher import Batcher
 from distilora.serve.catalog import open_catalog
+from distilora.serve.connection import Connection
 from distilora.serve.feedback.store import open_feedback
 from distilora.serve.listening import BACKLOG, listen, shown_address, stop_new_connections
 from distilora.serve.metrics import Metrics
@@ -27,7 +30,6 @@ from distilora.serve.settings import ServeSettings
 from distilora.serve.state import Served
 
 FEEDBACK_FILE = "feedback.sqlite3"
-_HEADER_BYTES = 1 << 14
 _KEEP_ALIVE_S = 75
 """Seconds for which an idle connection is kept: longer than proxies keep theirs (60 s), so that they end it, not we."""
 _LAST_ACCEPTS_S = 0.1
@@ -51,7 +53,6 @@ def run_server(
         ConfigError: the address or port cannot be used.
         DistiloraError: no model, or the feedback, cannot be opened.
     """
-    logging.getLogger("distilora.serve.texts").disabled = not settings.log_texts
     with listen(settings.host, settings.port) as listener:
         served = _open(paths, settings)
         server = _Server(served, listener, tell=tell, when_ready=when_ready)
@@ -146,12 +147,12 @@ def _config(served: Served) -> uvicorn.Config:
         access_log=False,  # it would hold query strings; ours does not
         server_header=False,
         proxy_headers=False,
+        http=cast("type[asyncio.Protocol]", partial(Connection, limits=served.settings.limits)),
         ws="none",
         lifespan="on",
         backlog=BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=math.ceil(served.settings.limits.deadline_s) + 5,
-        h11_max_incomplete_event_size=_HEADER_BYTES,
     )
 
 

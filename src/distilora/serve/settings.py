@@ -21,8 +21,11 @@ class Limits(Settings):
     explained_words: int = Field(200, ge=1, description="words of a text whose influence is worked out")
     queue_texts: int = Field(1024, ge=1, description="texts that wait for a model; more are refused")
     requests: int = Field(256, ge=1, description="requests in hand at once; more are refused")
+    connections: int = Field(1024, ge=1, description="connections that are open at once; more are refused")
     deadline_s: float = Field(10, gt=0, le=600, description="seconds until a request that waits is given up")
-    body_s: float = Field(20, gt=0, le=600, description="seconds in which a request's body must have come")
+    body_s: float = Field(
+        20, gt=0, le=600, description="seconds in which a request's headers, then its body, must have come"
+    )
     feedback_rows: int = Field(1_000_000, ge=1, description="rows of feedback that are kept; more are refused")
 
 

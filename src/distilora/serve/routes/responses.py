@@ -8,7 +8,7 @@ from typing import Any
 
 from distilora.serve.problems import KINDS, PROBLEM_TYPE, Problem
 
-ANY = ("unknown-host", "too-busy", "failed", "unavailable")
+ANY = ("unknown-host", "too-busy", "head-too-large", "failed", "unavailable")
 """What every address but those of the server's health may answer."""
 SENT = ("foreign-origin",)
 """What an address that changes or computes something may answer too."""
@@ -36,6 +36,7 @@ EXAMPLES: Mapping[str, Problem] = MappingProxyType(
                 errors=({"where": "texts.3", "problem": "is empty, or holds nothing but white space"},),
             ),
             Problem("too-busy", "1,020 texts wait already and 16 more came; 1,024 may wait", retry_after_s=1),
+            Problem("head-too-large", "more than 16,384 bytes came, and no end of the headers"),
             Problem("failed", "the server made a mistake; its log tells of it under 1182576e50e871b2"),
             Problem("unavailable", "the server is about to stop", retry_after_s=5),
             Problem("too-late", "there was no answer within 10 seconds"),
