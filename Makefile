@@ -1,7 +1,11 @@
 # Needs Python 3.11 or newer, pip and a package index; the rest goes into .venv, once.
 PYTHON ?= python3
+MODELS ?= runs/demo
+# What benchmarks read: two files of comments, and the columns of the first.
 DATA ?= ../shared/data/davidson.csv
 LONG_DATA ?= ../shared/data/jigsaw.csv
+TEXT ?= tweet
+LABEL ?= label
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt
@@ -9,13 +13,16 @@ PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench bench-serving bench-serve bench-training bench-sample clean
+.PHONY: help demo serve test check bench bench-serving bench-serve bench-training bench-sample clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "make %-15s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.train ## train, compare and report on the comments that come with distilora, into runs/demo
 	$(BIN)/distilora compare experiments/sample.toml --out runs/demo
+
+serve: $(VENV)/.serve ## API and web page over the models of MODELS=runs/demo
+	$(BIN)/distilora serve $(MODELS)
 
 test: $(VENV)/.dev ## every test
 	$(BIN)/python -m pytest
@@ -29,13 +36,13 @@ check: $(VENV)/.dev ## form, lint, types, and who may import whom
 bench: bench-serving bench-serve bench-training bench-sample ## every benchmark
 
 bench-serving: $(VENV)/.train ## the int8 odd student against torch, on DATA=comments.csv and LONG_DATA=comments.csv
-	$(BIN)/python benchmarks/serving.py --data "$(DATA)" --long-data "$(LONG_DATA)" --out build/bench.json
+	$(BIN)/python benchmarks/serving.py --data "$(DATA)" --text "$(TEXT)" --label "$(LABEL)" --long-data "$(LONG_DATA)" --out build/bench.json
 
 bench-serve: $(VENV)/.dev ## the server under load, and beside a plain torch server, on DATA=comments.csv
-	$(BIN)/python benchmarks/serve_load.py --data "$(DATA)" --out build/bench-serve.json
+	$(BIN)/python benchmarks/serve_load.py --data "$(DATA)" --text "$(TEXT)" --label "$(LABEL)" --out build/bench-serve.json
 
 bench-training: $(VENV)/.train ## distilora's training against the notebook's, on DATA=comments.csv
-	$(BIN)/python benchmarks/training.py --data "$(DATA)" --out build/bench-training.json
+	$(BIN)/python benchmarks/training.py --data "$(DATA)" --text "$(TEXT)" --label "$(LABEL)" --out build/bench-training.json
 
 bench-sample: $(VENV)/.train ## teacher against TF-IDF on five folds of the sample
 	$(BIN)/python benchmarks/sample_folds.py --out build/bench-sample.json
@@ -53,6 +60,10 @@ $(VENV)/.train: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV): a few minutes, once"
 	$(PIP) torch
 	$(PIP) --editable '.[train]'
+	@touch $@
+
+$(VENV)/.serve: $(VENV)/.train
+	$(PIP) --editable '.[train,serve]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train

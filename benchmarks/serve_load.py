@@ -35,6 +35,7 @@ from typing import Any, NoReturn
 from distilora.bench.machine import busy_processors
 from distilora.bench.texts import read_texts
 from distilora.bundles.bundle import Bundle, open_bundle
+from distilora.errors import DistiloraError
 from distilora.files import write_whole
 from distilora.machine import processor, usable_processors
 from serve_figures import errors, latency, line, memory, overload_line, recovery, sentence, statuses, took
@@ -71,7 +72,14 @@ class _Load:
 
 def main() -> None:
     signal.signal(signal.SIGTERM, _leave)
-    arguments = _arguments()
+    try:
+        _measure(_arguments())
+    except DistiloraError as error:
+        print(f"serve_load: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _measure(arguments: argparse.Namespace) -> None:
     texts = read_texts(str(arguments.data), text=arguments.text, rows=arguments.rows, seed=arguments.seed)
     bundle, teacher = _models(arguments)
     busy = busy_processors()

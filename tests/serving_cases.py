@@ -24,15 +24,15 @@ from tiny_bundle import save_tiny_bundle
 ADDRESS = "http://127.0.0.1:8000"
 
 
-def _scored(macro_f1: float) -> tuple[Scores, ...]:
+def scored(macro_f1: float) -> tuple[Scores, ...]:
     return tuple(Scores(part=part, rows=40, accuracy=0.875, macro_f1=macro_f1) for part in ("validation", "test"))
 
 
 BUNDLES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        "odd": {"bundle_scores": _scored(0.9)},
-        "even": {"seed": 1, "threshold": 0.35, "bundle_scores": _scored(0.8)},
-        "plain": {"seed": 2, "labels": ("bad", "good", "neither"), "positive": (), "bundle_scores": _scored(0.7)},
+        "odd": {"bundle_scores": scored(0.9)},
+        "even": {"seed": 1, "threshold": 0.35, "bundle_scores": scored(0.8)},
+        "plain": {"seed": 2, "labels": ("bad", "good", "neither"), "positive": (), "bundle_scores": scored(0.7)},
     }
 )
 """What is served unless a test says otherwise, the best first: two models with a positive class, one without."""

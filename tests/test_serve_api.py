@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from distilora.bundles.bundle import Bundle, open_bundle
+from distilora.serve.catalog import open_catalog
 from distilora.serve.problems import KINDS, PROBLEM_TYPE
+from distilora.serve.settings import ServeSettings
 from distilora.serve.state import Served
-from serving_cases import ADDRESS, serving
+from serving_cases import ADDRESS, client, scored, serving
+from tiny_bundle import save_tiny_ensemble
 
 TEXTS = ["you are all idiots", "what a lovely day", "the dog is very kind and the people are nice " * 3]
 LIMITS = {"texts": 4, "characters": 200, "explained_words": 3}
@@ -66,8 +70,8 @@ def test_predictions_are_what_the_bundle_says(api: TestClient, bundles: Mapping[
     assert [(each["tokens"], each["cut"]) for each in answer["predictions"]] == [(e.tokens, e.cut) for e in expected]
     for said, want in zip(answer["predictions"], expected, strict=True):
         assert list(said["probabilities"]) == ["civil", "toxic"]
-        assert said["probabilities"] == pytest.approx(want.probabilities, abs=1e-6)
-        assert said["positive_probability"] == pytest.approx(want.positive_probability, abs=1e-6)
+        assert said["probabilities"] == {label: round(share, 6) for label, share in want.probabilities.items()}
+        assert said["positive_probability"] == round(want.positive_probability or 0, 6)
 
 
 def test_one_text_is_answered_as_a_list_of_one(api: TestClient) -> None:
@@ -76,14 +80,19 @@ def test_one_text_is_answered_as_a_list_of_one(api: TestClient) -> None:
     assert len(one["predictions"]) == 1
 
 
-def test_probabilities_have_at_most_six_digits(api: TestClient) -> None:
-    raw = api.post("/v1/predict", json={"texts": TEXTS}).text
-    numbers = [number for each in json.loads(raw)["predictions"] for number in each["probabilities"].values()]
-    assert numbers == np.round(numbers, 6).tolist()
-
-
 def test_the_best_model_answers_where_none_is_named(api: TestClient) -> None:
     assert api.post("/v1/predict", json={"texts": "hello"}).json()["model"] == "odd"
+
+
+def test_labels_are_decided_before_probabilities_are_rounded(api: TestClient, bundles: Mapping[str, Bundle]) -> None:
+    probability = bundles["odd"].predict(TEXTS[:1]).probabilities[0, 1]
+    just_above = np.nextafter(probability, np.float32(1))
+    at, above = (
+        api.post("/v1/predict", json={"texts": TEXTS[0], "threshold": float(threshold)}).json()["predictions"][0]
+        for threshold in (probability, just_above)
+    )
+    assert (at["label"], above["label"]) == ("toxic", "civil")
+    assert at["probabilities"] == above["probabilities"]
 
 
 @pytest.mark.parametrize(("threshold", "label"), [(0.0, "toxic"), (1.0, "civil")])
@@ -190,15 +199,6 @@ def test_a_wrong_method_or_address_is_a_problem_too(api: TestClient) -> None:
     refused(api.get("/v1/nothing"), 404)
 
 
-def test_a_body_that_is_too_large_is_refused(api: TestClient) -> None:
-    refused(api.post("/v1/predict", json={"texts": "x" * 2**20}), 413)
-
-
-def test_an_unknown_host_and_a_foreign_origin_are_refused(api: TestClient) -> None:
-    refused(api.post("/v1/predict", json={"texts": "good"}, headers={"host": "evil.example"}), 421)
-    refused(api.post("/v1/predict", json={"texts": "good"}, headers={"origin": "http://evil.example"}), 403)
-
-
 def test_no_problem_holds_a_comment(api: TestClient) -> None:
     comment = "Geheimnis"
     bodies = [
@@ -294,6 +294,34 @@ def test_places_of_words_count_code_points(api: TestClient) -> None:
     )
 
 
+# Ensembles
+
+
+@pytest.fixture(scope="module")
+def both(api: TestClient, folder: Path) -> Iterator[TestClient]:
+    """A client of a server whose best model is an ensemble of the two others."""
+    members = {name: folder / name for name in ("odd", "even")}
+    path = save_tiny_ensemble(folder / "both", members, threshold=0.4, bundle_scores=scored(0.99))
+    with client(
+        replace(served_by(api), catalog=open_catalog([*members.values(), path]), settings=ServeSettings())
+    ) as asking:
+        yield asking
+
+
+def test_an_ensemble_is_asked_and_compared_as_any_model(both: TestClient, bundles: Mapping[str, Bundle]) -> None:
+    answers = both.post("/v1/compare", json={"text": TEXTS[0]}).json()["answers"]
+    assert [(each["model"], each["threshold"]) for each in answers] == [("ensemble", 0.4), ("odd", 0.5), ("even", 0.35)]
+    members = [bundles[name].predict(TEXTS[:1]).positive_probability for name in ("odd", "even")]
+    assert answers[0]["positive_probability"] == pytest.approx(np.mean(members), abs=2e-6)
+    assert answers[0]["label"] == ("toxic" if np.mean(members) >= 0.4 else "civil")
+
+
+def test_words_out_of_an_ensembles_reach_are_counted_and_not_weighed(both: TestClient) -> None:
+    answer = both.post("/v1/explain", json={"text": "good dog " * 20}).json()
+    assert answer["model"] == "ensemble"
+    assert (len(answer["words"]), answer["words_left_out"]) == (14, 26)
+
+
 # Models, health, metrics
 
 
@@ -336,49 +364,6 @@ def test_labels_are_counted_for_prometheus(tmp_path: Path) -> None:
     for label in set(labels):
         said = [line for line in response.text.splitlines() if f'label="{label}"' in line and not line.startswith("#")]
         assert any(float(line.split()[-1]) == labels.count(label) for line in said), response.text
-
-
-# Feedback
-
-
-def test_a_judgement_keeps_what_the_server_says_itself(tmp_path: Path) -> None:
-    with serving(tmp_path) as api:
-        said = api.post("/v1/predict", json={"texts": "stupid dog"}).json()["predictions"][0]
-        answer = api.post("/v1/feedback", json={"text": "stupid dog", "label": "toxic"})
-        assert answer.status_code in {200, 201}, answer.text
-        row = answer.json()
-        assert (row["predicted"], row["right"]) == (said["label"], said["label"] == "toxic")
-        assert row["probability"] == said["probabilities"][said["label"]]
-        assert (row["model"], row["threshold"], row["label"]) == ("odd", 0.5, "toxic")
-
-
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        ({"text": "good", "label": "Schatz"}, 422),
-        ({"text": "good\0", "label": "toxic"}, 422),
-        ({"text": "good", "label": "toxic", "note": "\0"}, 422),
-        ({"text": " ", "label": "toxic"}, 422),
-        ({"text": "x" * 201, "label": "toxic"}, 422),
-        ({"text": "good", "label": "toxic", "model": "nobody"}, 404),
-        ({"text": "good", "label": "good", "model": "plain", "threshold": 0.5}, 422),
-    ],
-)
-def test_a_judgement_that_cannot_be_kept_is_refused(api: TestClient, body: Any, status: int) -> None:
-    problem = refused(api.post("/v1/feedback", json=body), status)
-    assert "Schatz" not in json.dumps(problem)
-
-
-def test_feedback_that_is_off_is_unavailable(tmp_path: Path) -> None:
-    with serving(tmp_path, bundles={"odd": {}}, feedback=False) as api:
-        refused(api.post("/v1/feedback", json={"text": "good", "label": "toxic"}), 503)
-
-
-def test_feedback_that_is_full_is_unavailable(tmp_path: Path) -> None:
-    with serving(tmp_path, bundles={"odd": {}}, limits={"feedback_rows": 1}) as api:
-        first, second = (api.post("/v1/feedback", json={"text": "good", "label": "toxic"}) for _ in range(2))
-    assert first.status_code < 300
-    refused(second, 503)
 
 
 # The log

@@ -50,7 +50,8 @@ def test_a_bundle_has_the_name_of_its_method_its_size_and_no_report(tmp_path: Pa
     catalog = open_catalog([folder])
 
     assert list(catalog.models) == ["odd"]
-    assert catalog.find("odd").size_bytes == sum(path.stat().st_size for path in folder.iterdir())
+    needed = ("distilora.json", "model.onnx", "tokenizer.json")
+    assert catalog.find("odd").size_bytes == sum((folder / name).stat().st_size for name in needed)
     assert catalog.reports == {}
 
 
@@ -144,6 +145,18 @@ def test_where_no_bundle_can_be_opened_one_line_says_what_was_looked_for_and_wha
         open_catalog([experiment])
 
     assert "\n" not in str(none.value)
+
+
+def test_a_folder_that_holds_bundles_stands_for_them(tmp_path: Path) -> None:
+    for seed, name in enumerate(("even", "odd")):
+        save_tiny_bundle(tmp_path / "bundles" / name, name=name, seed=seed)
+    (tmp_path / "bundles" / "lost+found").mkdir()
+    (tmp_path / "bundles" / "notes.txt").write_text("")
+
+    catalog = open_catalog([tmp_path / "bundles"])
+
+    assert sorted(catalog.models) == ["even", "odd"]
+    assert catalog.reports == {}
 
 
 def test_a_path_that_is_no_bundle_and_no_experiment_is_refused_by_name(experiment: Path) -> None:

@@ -107,11 +107,20 @@ def test_a_text_without_words_has_no_influences(tmp_path: Path) -> None:
 
 
 def test_words_past_the_limit_are_counted() -> None:
-    asked = variants("one two three four", most_words=2, most_tokens=None)
+    asked = variants("one two three four", most_words=2, most_tokens=99)
 
     assert asked.words == (Word(0, 3), Word(4, 7))
     assert asked.texts == ["one two three four", "two three four", "one three four"]
     assert asked.words_behind == 2
+
+
+def test_words_without_a_token_do_nothing_however_many_there_are(tmp_path: Path) -> None:
+    bundle = open_bundle(save_tiny_bundle(tmp_path / "bundle", max_length=16), threads=1)
+    text = "\u200b " * 40 + "idiot"
+
+    found = influences(asked := variants(text, most_words=200, most_tokens=16), bundle.predict(asked.texts))
+
+    assert [moved for _, moved in found.words] == pytest.approx([0] * 16, abs=1e-6)
 
 
 @pytest.mark.parametrize("words", [20, 500])

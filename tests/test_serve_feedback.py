@@ -151,6 +151,25 @@ def test_feedback_is_stored_listed_and_taken_away(asking: TestClient) -> None:
     assert (gone.status_code, gone.json()["type"]) == (404, "/api#not-found")
 
 
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"text": "good", "label": "Schatz"}, 422),
+        ({"text": "good\0", "label": "toxic"}, 422),
+        ({"text": "good", "label": "toxic", "note": "\0"}, 422),
+        ({"text": " ", "label": "toxic"}, 422),
+        ({"text": "x" * 20_001, "label": "toxic"}, 422),
+        ({"text": "good", "label": "toxic", "model": "nobody"}, 404),
+        ({"text": "good", "label": "good", "model": "plain", "threshold": 0.5}, 422),
+    ],
+)
+def test_a_judgement_that_cannot_be_kept_is_refused(asking: TestClient, body: dict[str, object], status: int) -> None:
+    answer = asking.post("/v1/feedback", json=body)
+    assert answer.status_code == status
+    assert "Schatz" not in answer.text
+    assert asking.get("/v1/feedback").json()["total"] == 0
+
+
 def test_pages_of_the_list_lead_through_all_rows(asking: TestClient) -> None:
     for index in range(5):
         asking.post(

@@ -232,18 +232,6 @@ def test_no_element_and_no_attribute_comes_from_a_comment(browser: TestClient, w
     assert_sound(page)
 
 
-@settings(max_examples=80, deadline=None)
-@given(text=st.text(max_size=60), other=st.text(max_size=8), wanted=st.sampled_from(["predict", "explain", "compare"]))
-def test_whatever_is_filled_in_the_server_makes_no_mistake(
-    browser: TestClient, text: str, other: str, wanted: str
-) -> None:
-    fields = {"text": text, "model": other, "threshold": other, "long_texts": other, "label": other, "note": other}
-    assert browser.post("/", data={**fields, "ask": wanted}).status_code in {200, 404, 422}
-    assert browser.post("/", data={"text": text, "ask": wanted}).status_code in {200, 422}
-    assert browser.post("/feedback", data=fields).status_code in {404, 422}
-    assert browser.get("/feedback", params={"model": other}).status_code == 200
-
-
 def test_a_judgement_is_stored_once_shown_and_deleted_without_javascript(browser: TestClient) -> None:
     page = ask(browser, HOSTILE, model="even")
     right = next(a for a in page.all("input", name="label"))

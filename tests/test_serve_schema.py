@@ -200,17 +200,6 @@ def _part(name: str, content: bytes, *, filename: str | None = None) -> bytes:
     return head.encode("utf-8", "surrogatepass") + content + b"\r\n"
 
 
-@given(
-    content=st.binary(max_size=200) | texts.map(lambda text: b"text\n" + text.encode("utf-8", "surrogatepass")),
-    name=st.sampled_from(("a.csv", "a.jsonl", "a.tsv", "a.txt", "a.parquet", "a", "")) | st.text(max_size=10),
-    answer=st.sampled_from(("ndjson", "csv")),
-)
-@FUZZ
-def test_no_file_makes_the_server_fail(api: TestClient, content: bytes, name: str, answer: str) -> None:
-    body = _part("file", content, filename=name) + _part("format", answer.encode()) + f"--{BOUNDARY}--\r\n".encode()
-    _calm(api.post("/v1/files", content=body, headers={"content-type": MULTIPART}))
-
-
 @given(text=texts)
 @FUZZ
 def test_no_judgement_makes_the_page_fail(api: TestClient, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -29,6 +30,7 @@ from tiny_bundle import save_tiny_bundle
 CLIENTS = 16
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - nothing is bound
 BODY = json.dumps({"texts": "you are all idiots"}).encode()
+JSON = {"Content-Type": "application/json"}
 REQUEST = (
     b"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     b"Content-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
@@ -222,6 +224,90 @@ def test_a_body_that_is_too_large_is_answered_even_while_it_is_sent(bundle):
             answer = connection.getresponse()
             assert (answer.status, json.loads(answer.read())["type"]) == (413, "/api#body-too-large")
         connection.close()
+
+
+def test_nobody_is_led_from_https_to_http_by_a_slash(bundle):
+    with server(bundle, "--no-feedback", "--quiet") as (_, port, _):
+        assert ask(port, "/files/")[0] == 404
+
+
+def test_where_few_files_may_be_open_all_connections_that_it_takes_are_answered(bundle):
+    resource = pytest.importorskip("resource")
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as opened:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (128, usual[1]))  # the child's, too
+            running = opened.enter_context(server(bundle, "--no-feedback", "--limit", "connections=300"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+        process, port, _ = running
+        for _ in range(200):
+            opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+        assert ask(port)[0] == 200
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
+        assert "ERROR" not in process.stderr.read()
+
+
+def test_where_no_more_files_may_be_open_it_takes_fewer_connections():
+    resource = pytest.importorskip("resource")
+    code = """
+import resource
+from distilora.serve.listening import room_for
+for most in (4096, 1024, 100):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
+    print(room_for(1024), room_for(10), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+"""
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 4096:
+        pytest.skip("may open too few files itself")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.splitlines() == ["1024 10 1216", "832 10 1024", "25 10 100"]
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_mistake_of_the_server(bundle):
+    with server(bundle, "--no-feedback") as (process, port, _):
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            connection.sendall(REQUEST[:-5])
+            time.sleep(0.2)
+        ask(port)
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
+        lines = process.stderr.read().splitlines()
+    assert len(lines) == 2
+    assert " POST /v1/predict 499 " in lines[0]
+
+
+def test_killed_while_people_judge_it_has_every_judgement_that_it_acknowledged(bundle, tmp_path):
+    kept = tmp_path / "feedback.sqlite3"
+    acknowledged = []
+
+    def judge(number):
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+            for count in range(10_000):
+                judgement = {"text": f"comment {number} {count}", "label": "civil"}
+                try:
+                    connection.request("POST", "/v1/feedback", json.dumps(judgement), JSON)
+                    answer = connection.getresponse()
+                    row = json.loads(answer.read())
+                except (OSError, http.client.HTTPException, ValueError):  # killed
+                    return
+                assert answer.status == 201, row
+                acknowledged.append((row["id"], judgement["text"]))
+
+    with server(bundle, "--feedback", kept, "--quiet") as (process, port, _):
+        people = [threading.Thread(target=judge, args=(number,)) for number in range(4)]
+        for person in people:
+            person.start()
+        ends = time.monotonic() + 10
+        while len(acknowledged) < 12 and time.monotonic() < ends:
+            time.sleep(0.01)
+        process.kill()
+        for person in people:
+            person.join()
+    assert len(acknowledged) >= 12
+    with server(bundle, "--feedback", kept, "--quiet") as (_, port, _):
+        lines = ask(port, "/v1/feedback.jsonl")[2].decode().splitlines()
+    assert {text for _, text in acknowledged} <= {json.loads(line)["text"] for line in lines}
 
 
 def test_a_taken_port_is_one_line(bundle):

@@ -87,13 +87,15 @@ class BundleContender:
     @property
     def identity(self) -> Identity:
         """Return who it is."""
+        from distilora.bundles.storage import shipped_bytes
+
         manifest = self._bundle.manifest
         return Identity(
             name=manifest.name,
             kind="bundle" if manifest.kind == "model" else "ensemble",
             precision=manifest.precision,
             labels=manifest.labels,
-            size_bytes=_shipped_bytes(self._bundle.path, manifest),
+            size_bytes=shipped_bytes(self._bundle.path),
             bundle_id=self._bundle.id,
         )
 
@@ -116,20 +118,6 @@ def _operations(manifest: Manifest, tokens: NDArray[np.int64]) -> float | None:
     if manifest.work is None or manifest.max_length is None:
         return None
     return sum(manifest.work.operations(length) for length in tokens.clip(max=manifest.max_length).tolist())
-
-
-def _shipped_bytes(folder: Path, manifest: Manifest) -> int:
-    """Return the size of what a bundle needs to run: manifest, model and tokenizer, and its members'."""
-    from distilora.bundles.manifest import MANIFEST_FILE, MEMBERS_FOLDER, MODEL_FILE, TOKENIZER_FILE
-    from distilora.bundles.storage import read_manifest
-
-    own = sum(manifest.files[name].size_bytes for name in (MODEL_FILE, TOKENIZER_FILE) if name in manifest.files)
-    members = [folder / MEMBERS_FOLDER / member.name for member in manifest.members]
-    return (
-        (folder / MANIFEST_FILE).stat().st_size
-        + own
-        + sum(_shipped_bytes(member, read_manifest(member)) for member in members)
-    )
 
 
 def find_contender(path: Path) -> Path:

@@ -76,6 +76,8 @@ class Bundle:
         self._positive = positions(self.manifest.positive, among=self.labels)
         models = stored.members.values() if self.manifest.kind == "ensemble" else [stored]
         self._classifiers = [Classifier(model) for model in models]
+        self.max_length: int = max(classifier.max_length for classifier in self._classifiers)
+        """Longest input in tokens, special tokens included; of an ensemble that of the member that reads most."""
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return what the model says before temperature and softmax, of texts cut to its longest input.

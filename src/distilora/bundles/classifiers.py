@@ -46,6 +46,7 @@ class Classifier:
         if manifest.temperature is None or manifest.max_length is None or manifest.pad_id is None:
             raise BundleError(f"{stored.path}: is no single model")
         self.temperature = manifest.temperature
+        self.max_length = manifest.max_length
         self._pad_id = manifest.pad_id
         self._classes = len(manifest.labels)
         self._positive = positions(manifest.positive, among=manifest.labels)

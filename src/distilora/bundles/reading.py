@@ -78,6 +78,18 @@ def read_manifest(folder: Path) -> Manifest:
     return _identified(folder)[1]
 
 
+def shipped_bytes(folder: Path) -> int:
+    """Return the size of what a bundle needs to answer: manifest, model and tokenizer, and its members'.
+
+    Raises:
+        BundleError: as for :func:`read_bundle`.
+    """
+    manifest = read_manifest(folder)
+    own = sum(manifest.files[name].size_bytes for name in (MODEL_FILE, TOKENIZER_FILE) if name in manifest.files)
+    members = (shipped_bytes(folder / MEMBERS_FOLDER / member.name) for member in manifest.members)
+    return (folder / MANIFEST_FILE).stat().st_size + own + sum(members)
+
+
 def read_bundle(folder: Path) -> StoredBundle:
     """Return a bundle of which every file that its manifest names, its members' too, has the right size and hash.
 

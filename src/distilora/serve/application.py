@@ -46,6 +46,7 @@ def create_app(served: Served) -> FastAPI:
         servers=SERVERS,
         docs_url=None,  # they load scripts from elsewhere; /api is ours
         redoc_url=None,
+        redirect_slashes=False,  # it would name http where a proxy speaks https
     )
     app.state.served = served
     for part in (predict, compare, explain, models, feedback, health):

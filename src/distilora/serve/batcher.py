@@ -18,6 +18,7 @@ from distilora.bundles.classifiers import positions
 from distilora.bundles.predictions import Predictions, decide
 from distilora.bundles.tokens import LongTexts
 from distilora.serve.catalog import ServedModel
+from distilora.serve.checks import check_threshold
 from distilora.serve.metrics import Metrics
 from distilora.serve.problems import Problem
 from distilora.serve.waiting import Job, Part, Pass, Waiting
@@ -91,7 +92,7 @@ class Batcher:
             Problem: ``too-busy`` where the queue is full, ``too-late`` past the deadline, ``unavailable`` when it is
                 closed, ``failed`` where the model cannot be run, ``invalid`` for a threshold that means nothing.
         """
-        _require_threshold(model, threshold)
+        check_threshold(threshold, model=model)
         loop = asyncio.get_running_loop()
         job = Job(model, texts, threshold, long_texts, patient, next(self._numbers), loop.create_future())
         self._accept(job)
@@ -220,18 +221,6 @@ class Batcher:
 
     def _tell_waiting(self) -> None:
         self._metrics.waiting(self._waiting.texts + self._waiting.patient_texts)
-
-
-def _require_threshold(model: ServedModel, threshold: float | None) -> None:
-    if threshold is None:
-        return
-    wrong = None
-    if not 0 <= threshold <= 1:
-        wrong = "give a probability from 0 to 1"
-    elif not model.bundle.manifest.positive:
-        wrong = f"model {model.name} has no positive classes, so a threshold means nothing; leave it out"
-    if wrong:
-        raise Problem("invalid", f"threshold: {wrong}", errors=({"where": "threshold", "problem": wrong},))
 
 
 def _apart(predictions: Predictions, parts: Sequence[Part]) -> list[Predictions]:

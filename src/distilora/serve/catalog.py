@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from distilora.bundles.bundle import Bundle, open_bundle
 from distilora.bundles.manifest import Manifest
-from distilora.bundles.storage import is_bundle, read_manifest
+from distilora.bundles.storage import is_bundle, read_manifest, shipped_bytes
 from distilora.data.faults import listed, nearest, printable
 from distilora.errors import BundleError
 from distilora.machine import usable_processors
@@ -38,6 +38,7 @@ class ServedModel:
     """Unique among those that are served; the method's name, or the folder's."""
     bundle: Bundle
     size_bytes: int
+    """Of the files that are needed to answer."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def open_catalog(paths: Sequence[Path]) -> Catalog:
     A bundle that cannot be opened is told in the log and in ``unavailable``; the others are served.
 
     Args:
-        paths: each a bundle's folder, or an experiment's with bundles in ``METHOD/bundle``.
+        paths: each a bundle's folder, an experiment's with bundles in ``METHOD/bundle``, or one that holds bundles.
 
     Raises:
         BundleError: a path is neither, or no bundle can be opened.
@@ -114,14 +115,16 @@ def _bundles_at(folder: Path) -> list[Path]:
     """Return the folders of the bundles that a path stands for.
 
     Raises:
-        BundleError: it is neither a bundle nor an experiment with bundles.
+        BundleError: it is neither a bundle nor a folder with bundles.
     """
     if not folder.is_dir():
-        raise BundleError(f"{folder}: no such folder; give a bundle's folder or an experiment's")
+        is_what = "a file" if folder.exists() else "no such folder"
+        raise BundleError(f"{folder}: {is_what}; give a bundle's folder or an experiment's")
     if is_bundle(folder):
         return [folder]
     # A bundle that lost its manifest is still one that was to be served.
     found = sorted(path for path in folder.glob(f"*/{BUNDLE_FOLDER}") if path.is_dir())
+    found = found or sorted(path for path in folder.iterdir() if os.access(path, os.X_OK) and is_bundle(path))
     if found:
         return found
     if (folder / EXPERIMENT_FILE).is_file():
@@ -162,7 +165,7 @@ def _opened(found: _Found) -> ServedModel | Unavailable:
     try:
         # The batcher's threads each run a batch of their own.
         bundle = open_bundle(found.folder, threads=1)
-        return ServedModel(name=found.name, bundle=bundle, size_bytes=_size_bytes(found.folder))
+        return ServedModel(name=found.name, bundle=bundle, size_bytes=shipped_bytes(found.folder))
     except BundleError as error:
         logger.warning("%s cannot be served: %s", found.name, error)
         return Unavailable(name=found.name, reason=_without_folder(str(error), found.folder))
@@ -174,10 +177,6 @@ def _opened(found: _Found) -> ServedModel | Unavailable:
 def _without_folder(message: str, folder: Path) -> str:
     """Return an error's text without where the bundle is."""
     return message.replace(f"{folder}: ", "").replace(f"{folder}{os.sep}", "").replace(str(folder), folder.name)
-
-
-def _size_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _rank(model: ServedModel) -> tuple[float, int]:

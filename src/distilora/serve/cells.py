@@ -1,12 +1,35 @@
-"""What may stand in a cell of a CSV that a spreadsheet opens."""
+"""The lines of a CSV (RFC 4180) that a spreadsheet may open."""
 
 from __future__ import annotations
 
+import csv
+import io
 import re
+from collections.abc import Iterable
 
 # What Excel, LibreOffice and Google Sheets take for the start of a formula, also behind characters that nobody sees.
 _FORMULA = re.compile(r"[\s\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]*[=+\-@＝＋－＠]")
 _CONTROL = ("\t", "\r", "\n")
+
+
+def csv_line(values: Iterable[object]) -> str:
+    r"""Return values as one line, its end included; what is absent is empty, and no cell can be taken for a formula.
+
+    Example:
+        >>> csv_line(["=A1", 0.5, None, True])
+        "'=A1,0.5,,true\r\n"
+    """
+    line = io.StringIO(newline="")
+    csv.writer(line).writerow(map(_cell, values))
+    return line.getvalue()
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return safe_cell(value) if isinstance(value, str) else str(value)
 
 
 def safe_cell(value: str) -> str:

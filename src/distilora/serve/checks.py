@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from pydantic import BaseModel, ValidationError
+
+from distilora.data.faults import listed
 from distilora.serve.catalog import ServedModel
 from distilora.serve.problems import Problem
 from distilora.serve.settings import Limits
+from distilora.serve.wrong_values import wrong_values
 
 _MOST_ERRORS = 20
-_MOST_LABELS = 20
 
 
 class Fault(NamedTuple):
@@ -39,12 +42,32 @@ def refusal(faults: Sequence[Fault]) -> Problem:
     )
 
 
-def check_texts(texts: Sequence[str], *, limits: Limits) -> None:
-    """Refuse a list of texts that is empty or too long, or that holds a text which is.
+def refused(error: ValidationError, *, record: type[BaseModel]) -> Problem:
+    """Return what is wrong with a body, without anything of what came.
+
+    Args:
+        error: of pydantic.
+        record: that was asked for.
+    """
+    found = error.errors(include_url=False, include_input=False)
+    if found[0]["type"] == "json_invalid":
+        return Problem("malformed", f"the body is no JSON in UTF-8: {found[0]['ctx']['error']}")
+    known = [{**each, "loc": ("body", *each["loc"])} for each in found if each["type"] != "extra_forbidden"]
+    faults = [Fault(**each) for each in wrong_values(known)]
+    if len(known) < len(found):  # which names came is not told
+        faults.append(Fault("body", f"holds an unknown field; allowed are {', '.join(record.model_fields)}"))
+    return refusal(faults)
+
+
+def check_texts(texts: str | Sequence[str], *, limits: Limits) -> None:
+    """Refuse a text, or a list of them, that is empty or too long, or that holds a text which is.
 
     Raises:
         Problem: ``invalid``, with the position of every text that is wrong.
     """
+    if isinstance(texts, str):
+        check_text(texts, limits=limits, where="texts")
+        return
     if not texts:
         raise refusal([Fault("texts", f"is an empty list; give 1 to {limits.texts:,} texts")])
     if len(texts) > limits.texts:
@@ -73,33 +96,19 @@ def _wrong_with(text: str, *, limits: Limits) -> Iterator[str]:
         yield "is empty, or holds nothing but white space"
     elif len(text) > limits.characters:
         yield f"{len(text):,} characters came; at most {limits.characters:,} are allowed in a text"
-    elif not is_unicode(text):
-        yield "holds half of a surrogate pair, which is no character"
-
-
-def is_unicode(text: str) -> bool:
-    r"""Return whether a text can be written in UTF-8.
-
-    Example:
-        >>> is_unicode("naïve"), is_unicode("\ud83d")
-        (True, False)
-    """
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def check_threshold(threshold: float | None, *, model: ServedModel) -> None:
-    """Refuse a threshold for a model that has no use for one.
+    """Refuse a threshold that is no probability, or for a model that has no use for one.
 
     Raises:
         Problem: ``invalid``.
     """
-    if threshold is not None and not model.bundle.manifest.positive:
+    if threshold is None:
+        return
+    if not 0 <= threshold <= 1:
+        raise refusal([Fault("threshold", "must be from 0 to 1")])
+    if not model.bundle.manifest.positive:
         problem = f"the model {model.name} has no positive classes, so a threshold means nothing; leave it out"
         raise refusal([Fault("threshold", problem)])
 
@@ -110,10 +119,8 @@ def check_label(label: str, *, model: ServedModel) -> None:
     Raises:
         Problem: ``invalid``.
     """
-    labels = model.bundle.labels
-    if label not in labels:
-        more = f" and {len(labels) - _MOST_LABELS:,} more" if len(labels) > _MOST_LABELS else ""
-        allowed = f"{', '.join(labels[:_MOST_LABELS])}{more}"
+    if label not in model.bundle.labels:
+        allowed = listed(model.bundle.labels)
         raise refusal([Fault("label", f"is not one of the labels of the model {model.name}: {allowed}")])
 
 
@@ -129,5 +136,3 @@ def check_storable(text: str, *, where: str) -> None:
     """
     if "\0" in text:
         raise refusal([Fault(where, "holds the character NUL (U+0000), which a database cannot store")])
-    if not is_unicode(text):
-        raise refusal([Fault(where, "holds half of a surrogate pair, which is no character")])

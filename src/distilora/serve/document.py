@@ -37,8 +37,8 @@ _STORABLE_NOT_BLANK = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
 def describe(document: dict[str, Any], served: Served) -> dict[str, Any]:
     """Return the document that FastAPI made, changed in place into that of this server.
 
-    Bodies that are read past FastAPI get their schemas, texts their limits, models and labels their names; FastAPI's
-    own form of refusals gives way to problems; where a key is set, every operation says so.
+    Bodies that are read past FastAPI get their schemas, texts their limits, models and labels their names; where a key
+    is set, every operation says so.
 
     Args:
         document: of :meth:`fastapi.FastAPI.openapi`.
@@ -49,10 +49,7 @@ def describe(document: dict[str, Any], served: Served) -> dict[str, Any]:
     _limit_texts(schemas, limits=served.settings.limits)
     _name_models(schemas, served=served)
     for operation in _operations(document):
-        _refuse_with_problems(operation)
         _fit_examples(operation, served=served)
-    for unused in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(unused, None)
     if served.settings.api_key is not None:
         _ask_for_key(document)
     return document
@@ -100,21 +97,12 @@ def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from (operation for operation in path.values() if "responses" in operation)
 
 
-def _refuse_with_problems(operation: dict[str, Any]) -> None:
-    """Put the problem ``invalid`` where FastAPI put a form of its own."""
-    responses = operation["responses"]
-    if "application/json" in responses.get("422", {}).get("content", {}):
-        responses["422"] = problems("invalid")[422]
-
-
 def _fit_examples(operation: dict[str, Any], *, served: Served) -> None:
     """Make the examples of requests such that this server's default model can answer them."""
     name, model = next(iter(served.catalog.models.items()))
     for media in operation.get("requestBody", {}).get("content", {}).values():
         for example in media.get("examples", {}).values():
             value = example["value"]
-            if not isinstance(value, dict):
-                continue
             if "model" in value:
                 value["model"] = name
             if "label" in value and value["label"] not in model.bundle.labels:

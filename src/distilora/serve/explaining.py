@@ -1,4 +1,4 @@
-"""Which words moved a decision: each is left out in turn, all in one batch.
+"""Which words moved a decision: each is left out in turn, all asked together.
 
 ``asked = variants(text, ...)``, then what the model says of ``asked.texts``, then ``influences(asked, predictions)``.
 
@@ -72,7 +72,7 @@ class Explainable(NamedTuple):
     """Those that are left out in turn."""
     words_behind: int
     """How many more there are."""
-    most_tokens: int | None
+    most_tokens: int
     """That the model reads, special tokens included."""
 
 
@@ -80,7 +80,10 @@ class Influences(NamedTuple):
     """What each word did."""
 
     words: tuple[tuple[Word, float], ...]
-    """Each word that the model reads, with the probability of the whole text's label minus the same without it."""
+    """Each word that the model reads, with the probability of the whole text's label minus the same without the word.
+
+    Where the end of the text is out of the model's reach, both are of the beginning.
+    """
     left_out: int
     """Words behind those."""
 
@@ -117,25 +120,25 @@ def without(text: str, word: Word) -> str:
     return f"{before} {after}" if grow_together else before + after
 
 
-def variants(text: str, *, most_words: int, most_tokens: int | None) -> Explainable:
+def variants(text: str, *, most_words: int, most_tokens: int) -> Explainable:
     """Return the text and its variants; give ``texts`` to the model in one call, truncated where they are long.
 
     Args:
         text: any string.
         most_words: that are left out in turn; the first ones are.
-        most_tokens: that the model reads, special tokens included; ``None``: not known.
+        most_tokens: that the model reads, special tokens included.
 
     Example:
-        >>> variants("so stupid", most_words=9, most_tokens=None).texts
+        >>> variants("so stupid", most_words=9, most_tokens=128).texts
         ['so stupid', 'stupid', 'so ']
     """
     words = words_of(text)
     texts, base = [text], text
-    # A word has a token or more. So without one of those that are read, no word behind twice as many comes into reach.
-    if most_tokens is not None and len(words) > 2 * most_tokens:
+    # Almost every word has a token or more. So without one that is read, none behind twice as many comes into reach.
+    if len(words) > 2 * most_tokens:
         base = text[: words[2 * most_tokens].start]
         texts.append(base)
-    weighed = tuple(words[: most_words if most_tokens is None else min(most_words, most_tokens)])
+    weighed = tuple(words[: min(most_words, most_tokens)])
     return Explainable(
         texts=[*texts, *(without(base, word) for word in weighed)],
         words=weighed,
@@ -153,7 +156,7 @@ def influences(asked: Explainable, predictions: Predictions) -> Influences:
     """
     first = len(asked.texts) - len(asked.words)
     of_label = predictions.probabilities[:, predictions.labels[0]]
-    moved = (of_label[0] - of_label[first:]).tolist()
+    moved = (of_label[first - 1] - of_label[first:]).tolist()
     reached = _reached(asked, predictions)
     return Influences(
         words=tuple(zip(asked.words[:reached], moved, strict=False)),
@@ -167,7 +170,7 @@ def _reached(asked: Explainable, predictions: Predictions) -> int:
     A word's tokens are those that the text has less without it. So where each begins is known up to the special tokens
     and to what its neighbours became.
     """
-    if asked.most_tokens is None or not predictions.cut[0]:
+    if not predictions.cut[0]:
         return len(asked.words)
     first = len(asked.texts) - len(asked.words)
     tokens = (predictions.tokens[first - 1] - predictions.tokens[first:]).tolist()

@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Match
+from starlette.routing import Match, Mount
 from starlette.types import Receive, Scope, Send
 
 from distilora.serve.page.rendering import render
@@ -48,7 +48,7 @@ def problem_of(error: Exception, request: Request) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, RequestValidationError):
-        return _wrong_body(error, request)
+        return _wrong_body(error)
     if isinstance(error, HTTPException):
         return _refused(error, request)
     if isinstance(error, UnicodeEncodeError) and "surrogate" in error.reason:
@@ -60,9 +60,7 @@ def answer_to(problem: Problem, request: Request) -> Response:
     """Return the answer that tells of a problem: a page where a person's browser asked for one, else JSON."""
     if not wants_page(request.scope):
         return problem_response(problem)
-    page = render(request, "problem.html", status=problem.status, problem=problem)
-    page.headers.update(problem.headers)
-    return page
+    return render(request, "problem.html", problem=problem)
 
 
 async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,14 +68,14 @@ async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -
     await answer_to(problem, Request(scope, receive))(scope, receive, send)
 
 
-def _wrong_body(error: RequestValidationError, request: Request) -> Problem:
+def _wrong_body(error: RequestValidationError) -> Problem:
     if isinstance(error.body, bytes):  # FastAPI leaves a body alone whose media type is not JSON's
         return Problem("wrong-media-type", "the body is not sent as application/json")
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         place = first["loc"][-1]
         return Problem("malformed", f"the body is not JSON: {first['ctx']['error']} at character {place}")
-    errors = wrong_values(error.errors(), request.scope.get("route"))
+    errors = wrong_values(error.errors())
     more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
     return Problem("invalid", f"{errors[0]['where']} {errors[0]['problem']}{more}", errors=errors)
 
@@ -103,11 +101,14 @@ def _unreadable(cause: BaseException | None) -> str:
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    """Return all methods that the address takes, over all its routes."""
+    """Return all methods that the address takes, over all its routes; HEAD wherever GET is."""
     routes = cast("FastAPI", request.app).router.routes
     scope = {"type": "http", "path": request.scope["path"], "headers": [], "app": request.app, "root_path": ""}
-    return [
+    allowed = {
         method
         for method in _METHODS
-        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in routes)
-    ]
+        for route in routes
+        if route.matches({**scope, "method": method})[0] is Match.FULL
+        and (method == "GET" or not isinstance(route, Mount))  # files, which match whatever the method
+    }
+    return sorted(allowed | {"HEAD"} if "GET" in allowed else allowed)

@@ -11,6 +11,10 @@ from distilora.errors import ConfigError
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
+ACCEPTED_AT_ONCE = 64
+"""Connections that the event loop accepts before it counts them."""
+_OTHER_FILES = ACCEPTED_AT_ONCE + 128
+"""That the process may have open beside its connections."""
 _SO_ATTACH_FILTER = 26  # of Linux, see socket(7); Python's socket module does not name it
 
 
@@ -41,6 +45,31 @@ def listen(host: str, port: int) -> socket.socket:
             f"{shown_address(host, port)}: {_reason(error)}; choose another with --host or --port (0: a free one)"
         ) from None
     return listener
+
+
+def room_for(connections: int) -> int:
+    """Return how many connections there can be, as the system lets a process open only so many files.
+
+    The limit is raised first as far as that is allowed: many systems begin with 1,024. At the limit itself nothing
+    more could be accepted, nor a database be read.
+
+    Args:
+        connections: as many as are wanted.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows, which has no such limit
+        return connections
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OTHER_FILES
+    if allowed != resource.RLIM_INFINITY and allowed < wanted:
+        allowed = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+        with contextlib.suppress(ValueError, OSError):  # a sandbox may not allow it
+            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
+        allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY:
+        return connections
+    return min(connections, max(allowed - _OTHER_FILES, allowed // 4))
 
 
 def stop_new_connections(listener: socket.socket) -> None:

@@ -33,7 +33,11 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             403, "Another site's page may not do this", "Send the request from the server's own page."
         ),
         "not-found": Kind(404, "There is nothing here", "See /api for the addresses and /v1/models for the models."),
-        "wrong-method": Kind(405, "The address does not take this method", "See the answer's header Allow."),
+        "wrong-method": Kind(
+            405,
+            "The address does not take this method",
+            "Use the form on the page, or a method that the answer's header Allow names.",
+        ),
         "slow-body": Kind(408, "The request took too long to come", "Send it again, or in smaller parts."),
         "body-too-large": Kind(
             413, "The request's body is too large", "Send fewer texts at a time, or a smaller file."

@@ -58,7 +58,9 @@ class Prediction(_Body):
     """What a model says of one text."""
 
     label: str
-    probabilities: dict[str, Share] = Field(description="every class, calibrated, in the order of the model's labels")
+    probabilities: dict[str, Share] = Field(
+        description="every class, calibrated, rounded to six digits, in the order of the model's labels"
+    )
     positive_probability: Share | None = Field(
         description="of the positive classes together; null where the model has none"
     )
@@ -105,9 +107,9 @@ class ModelInfo(_Body):
     positive: list[str]
     threshold: ThresholdInfo | None
     precision: Literal["fp32", "int8"] | None
-    max_tokens: int | None = Field(description="longest text that is read whole, special tokens included")
+    max_tokens: int = Field(description="longest text that is read whole, special tokens included")
     parameters: int | None
-    size_bytes: int = Field(description="of the whole bundle on disk")
+    size_bytes: int = Field(description="of the files that are needed to answer")
     scores: list[ScoreInfo]
 
 

@@ -24,7 +24,7 @@ from distilora.serve.batcher import Batcher
 from distilora.serve.catalog import open_catalog
 from distilora.serve.connection import Connection
 from distilora.serve.feedback.store import open_feedback
-from distilora.serve.listening import BACKLOG, listen, shown_address, stop_new_connections
+from distilora.serve.listening import ACCEPTED_AT_ONCE, BACKLOG, listen, room_for, shown_address, stop_new_connections
 from distilora.serve.metrics import Metrics
 from distilora.serve.settings import ServeSettings
 from distilora.serve.state import Served
@@ -111,6 +111,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept, and say so."""
         await super().startup(sockets)
+        self.listener.listen(BACKLOG)  # asyncio has made it as short as what it accepts at once
         port = self.listener.getsockname()[1]
         for line in ready_lines(self._served, port=port):
             self._tell(line)
@@ -140,6 +141,8 @@ class _Server(uvicorn.Server):
 
 
 def _config(served: Served) -> uvicorn.Config:
+    limits = served.settings.limits
+    limits = limits.model_copy(update={"connections": room_for(limits.connections)})
     return uvicorn.Config(
         create_app(served),
         log_config=None,
@@ -147,12 +150,12 @@ def _config(served: Served) -> uvicorn.Config:
         access_log=False,  # it would hold query strings; ours does not
         server_header=False,
         proxy_headers=False,
-        http=cast("type[asyncio.Protocol]", partial(Connection, limits=served.settings.limits)),
+        http=cast("type[asyncio.Protocol]", partial(Connection, limits=limits)),
         ws="none",
         lifespan="on",
-        backlog=BACKLOG,
+        backlog=ACCEPTED_AT_ONCE,
         timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=math.ceil(served.settings.limits.deadline_s) + 5,
+        timeout_graceful_shutdown=math.ceil(limits.deadline_s) + 5,
     )
 
 

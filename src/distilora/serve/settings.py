@@ -24,7 +24,10 @@ class Limits(Settings):
     connections: int = Field(1024, ge=1, description="connections that are open at once; more are refused")
     deadline_s: float = Field(10, gt=0, le=600, description="seconds until a request that waits is given up")
     body_s: float = Field(
-        20, gt=0, le=600, description="seconds in which a request's headers, then its body, must have come"
+        20,
+        gt=0,
+        le=600,
+        description="seconds for a request's headers to come, then its body, then for its answer to be read",
     )
     feedback_rows: int = Field(1_000_000, ge=1, description="rows of feedback that are kept; more are refused")
 

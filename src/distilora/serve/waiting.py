@@ -24,8 +24,6 @@ PATIENT_TEXTS = 64
 PATIENT_TURN = 8
 """Passes of requests until patient texts get one, however many requests wait."""
 _CHARACTERS_A_TOKEN = 4
-_LONGEST_INPUT = 512
-"""In tokens, where the model does not say."""
 
 
 @dataclass(eq=False, slots=True)
@@ -165,4 +163,4 @@ def _reach(job: Job) -> int:
     """Return how many characters of a text are work for the model, at a guess."""
     if job.long_texts == "windows":
         return sys.maxsize
-    return _CHARACTERS_A_TOKEN * (job.model.bundle.manifest.max_length or _LONGEST_INPUT)
+    return _CHARACTERS_A_TOKEN * (job.model.bundle.max_length)

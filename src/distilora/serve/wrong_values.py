@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel
-
 _WORDS = {
     "missing": "is missing",
+    "extra_forbidden": "holds an unknown field",
     "string_type": "must be text",
     "string_unicode": "holds half a surrogate pair, which is no character",
     "list_type": "must be a list",
@@ -39,12 +38,11 @@ _BRANCHES = frozenset(("str", "list[str]", "int", "float", "bool", "constrained-
 """What pydantic adds to a place to say which alternative of a type it tried."""
 
 
-def wrong_values(errors: Sequence[Mapping[str, Any]], route: Any = None) -> tuple[dict[str, str], ...]:
+def wrong_values(errors: Sequence[Mapping[str, Any]]) -> tuple[dict[str, str], ...]:
     """Return where each wrong value stands and what is allowed there.
 
     Args:
         errors: as pydantic tells them.
-        route: of FastAPI, whose body says which fields there are; absent: the allowed names are not told.
 
     Example:
         >>> wrong_values([{"loc": ("body", "threshold"), "type": "less_than_equal", "ctx": {"le": 1.0}}])
@@ -53,7 +51,7 @@ def wrong_values(errors: Sequence[Mapping[str, Any]], route: Any = None) -> tupl
     found: dict[str, list[str]] = {}
     for error in errors:
         words = found.setdefault(_place(error), [])
-        word = _word(error, route)
+        word = _word(error)
         if word not in words:
             words.append(word)
     return tuple(
@@ -73,10 +71,7 @@ def _place(error: Mapping[str, Any]) -> str:
     return ".".join(keys if part == "body" else [str(part), *keys]) or str(part)
 
 
-def _word(error: Mapping[str, Any], route: Any) -> str:
-    if error["type"] == "extra_forbidden":
-        allowed = _fields(route)
-        return "holds an unknown field" + (f"; allowed are {', '.join(allowed)}" if allowed else "")
+def _word(error: Mapping[str, Any]) -> str:
     pattern = _WORDS.get(error["type"])
     return pattern.format(**error.get("ctx", {})) if pattern else "is not allowed"
 
@@ -84,9 +79,3 @@ def _word(error: Mapping[str, Any], route: Any) -> str:
 def _joined(words: Sequence[str]) -> str:
     """Return alternatives as one sentence: "must be text or a list"."""
     return " or ".join([words[0], *(word.removeprefix("must be ") for word in words[1:])])
-
-
-def _fields(route: Any) -> list[str]:
-    body = getattr(route, "body_field", None)
-    record = getattr(getattr(body, "field_info", None), "annotation", None)
-    return list(record.model_fields) if isinstance(record, type) and issubclass(record, BaseModel) else []

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from distilora.serve.cells import safe_cell
+from distilora.serve.cells import csv_line
 from distilora.serve.records import FeedbackRow
 
 COLUMNS: Final = (
@@ -24,19 +23,8 @@ COLUMNS: Final = (
 )
 
 
-class _Line:
-    """What the csv module writes to: keeps the one line that was written last."""
-
-    def __init__(self) -> None:
-        self.line = ""
-
-    def write(self, line: str) -> int:
-        self.line = line
-        return len(line)
-
-
 def csv_lines(rows: Iterable[FeedbackRow]) -> Iterator[str]:
-    r"""Yield a CSV (RFC 4180) with a header: one string for each row, its line end included.
+    r"""Yield a CSV with a header: one string for each row, its line end included.
 
     Every cell that a spreadsheet could take for a formula has an apostrophe in front, text and label too; JSON lines
     hold them as they are.
@@ -45,13 +33,9 @@ def csv_lines(rows: Iterable[FeedbackRow]) -> Iterator[str]:
         >>> next(csv_lines([]))
         'text,label,predicted,probability,right,model,bundle,threshold,note,created,id\r\n'
     """
-    target = _Line()
-    writer = csv.writer(target)
-    writer.writerow(COLUMNS)
-    yield target.line
+    yield csv_line(COLUMNS)
     for row in rows:
-        writer.writerow([_cell(getattr(row, column)) for column in COLUMNS])
-        yield target.line
+        yield csv_line(getattr(row, column) for column in COLUMNS)
 
 
 def json_lines(rows: Iterable[FeedbackRow]) -> Iterator[str]:
@@ -76,11 +60,3 @@ def in_chunks(lines: Iterable[str], *, size: int = 2**16) -> Iterator[bytes]:
             waiting, characters = [], 0
     if waiting:
         yield "".join(waiting).encode()
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return safe_cell(value) if isinstance(value, str) else str(value)

@@ -7,12 +7,12 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from types import MappingProxyType
 
-import numpy as np
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from distilora.bundles.predictions import Predictions
+from distilora.serve.answers import ask, count_labels, threshold_that_counts
 from distilora.serve.catalog import ServedModel
 from distilora.serve.checks import check_threshold
 from distilora.serve.files.answering import answer_file
@@ -22,6 +22,7 @@ from distilora.serve.files.spooling import OpenedFile, open_sent
 from distilora.serve.files.streaming import WorkResponse
 from distilora.serve.files.writing import Start, writer_for
 from distilora.serve.problems import Problem
+from distilora.serve.routes.bodies import media_type
 from distilora.serve.state import Served
 
 _DOWNLOAD = MappingProxyType({"Content-Disposition": 'attachment; filename="answers.csv"'})
@@ -41,11 +42,10 @@ async def answer_request(request: Request, served: Served) -> Response:
         start = _start(file, model=model, threshold=fields.threshold)
         work = answer_file(file, start=start, predict=predict, writer=writer)
         headers = _DOWNLOAD if fields.format == "csv" else {}
-        patience_s = served.settings.limits.body_s
-        return WorkResponse(
-            work, held=held.pop_all(), patience_s=patience_s, media_type=writer.media_type, headers=headers
-        )
-    raise AssertionError("an exit stack that holds a place swallows nothing")
+        kept = held.pop_all()
+    return WorkResponse(
+        work, held=kept, patience_s=served.settings.limits.body_s, media_type=writer.media_type, headers=headers
+    )
 
 
 async def _hold_place(request: Request, served: Served, *, held: ExitStack) -> None:
@@ -68,7 +68,7 @@ def _slots(request: Request, served: Served) -> Slots:
 
 
 async def _read(request: Request, served: Served) -> tuple[FileFields, OpenedFile, ServedModel]:
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
+    if media_type(request) != "multipart/form-data":
         raise Problem("wrong-media-type", "this address takes a form with a file; send multipart/form-data")
     limits = served.settings.limits
     async with request.form(max_files=1, max_fields=MOST_FIELDS, max_part_size=limits.file_bytes) as form:
@@ -80,18 +80,13 @@ async def _read(request: Request, served: Served) -> tuple[FileFields, OpenedFil
 
 
 async def _predict(served: Served, model: ServedModel, fields: FileFields, texts: list[str]) -> Predictions:
-    predictions = await served.batcher.predict(
-        model, texts, threshold=fields.threshold, long_texts=fields.long_texts, patient=True
-    )
-    counts = np.bincount(predictions.labels, minlength=len(predictions.label_names)).tolist()
-    given = {name: count for name, count in zip(predictions.label_names, counts, strict=True) if count}
-    served.metrics.labels(model=model.name, counts=given)
-    return predictions
+    asked = await ask(served, model, texts, threshold=fields.threshold, long_texts=fields.long_texts, patient=True)
+    count_labels(served, asked)
+    return asked.predictions
 
 
 def _start(file: OpenedFile, *, model: ServedModel, threshold: float | None) -> Start:
     manifest = model.bundle.manifest
-    own = manifest.threshold.value if manifest.threshold else None
     return Start(
         rows=file.rows,
         columns=file.columns,
@@ -100,5 +95,5 @@ def _start(file: OpenedFile, *, model: ServedModel, threshold: float | None) -> 
         bundle=model.bundle.id,
         labels=manifest.labels,
         positive=manifest.positive,
-        threshold=own if threshold is None else threshold,
+        threshold=threshold_that_counts(threshold, model=model),
     )

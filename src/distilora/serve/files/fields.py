@@ -8,9 +8,8 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
-from distilora.serve.checks import Fault, refusal
+from distilora.serve.checks import Fault, refusal, refused
 from distilora.serve.records import LongTextsRule, ModelName, OwnThreshold
-from distilora.serve.routes.bodies import refused
 
 MOST_FIELDS = 20
 _CONTENT = ("file", "pasted")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
@@ -11,11 +9,10 @@ from distilora.bundles.predictions import Answer, Predictions
 from distilora.scoring.forms import as_json
 from distilora.scoring.reading import Reject
 from distilora.scoring.writing import added_columns
-from distilora.serve.cells import safe_cell
+from distilora.serve.answers import DIGITS
+from distilora.serve.cells import csv_line
 from distilora.serve.files.spooling import Part
 from distilora.serve.problems import Problem
-
-_DIGITS = 6
 
 
 class Start(NamedTuple):
@@ -98,8 +95,8 @@ def _answer(row: int, text: str, answer: Answer) -> dict[str, object]:
         "row": row,
         "text": text,
         "label": answer.label,
-        "probabilities": [round(share, _DIGITS) for share in answer.probabilities.values()],
-        "positive_probability": None if positive is None else round(positive, _DIGITS),
+        "probabilities": [round(share, DIGITS) for share in answer.probabilities.values()],
+        "positive_probability": None if positive is None else round(positive, DIGITS),
         "cut": answer.cut,
     }
 
@@ -117,14 +114,14 @@ class Csv:
         """Return the header."""
         added = added_columns(start.labels, positive=bool(start.positive)).names
         self._added = len(added)
-        return _csv([["row", "text", *map(safe_cell, added), "problem"]])
+        return _bytes([["row", "text", *added, "problem"]])
 
     def part(self, part: Part, predictions: Predictions | None) -> bytes:
         """Return one row for each of the file, in its order."""
         rows = {reject.row: self._rejected(reject.row, reject.problem) for reject in part.rejects}
         for row, text, answer in zip(part.numbers, part.texts, predictions or (), strict=True):
-            rows[row] = [str(row), safe_cell(text), *_cells(answer), ""]
-        return _csv([rows[row] for row in sorted(rows)])
+            rows[row] = [row, text, *_cells(answer), None]
+        return _bytes([rows[row] for row in sorted(rows)])
 
     def end(self, **_: float) -> bytes:
         """Return nothing: a CSV ends with its last row."""
@@ -132,20 +129,18 @@ class Csv:
 
     def problem(self, problem: Problem) -> bytes:
         """Return a row that says so."""
-        return _csv([self._rejected("", f"the rest is missing: {problem.detail}")])
+        return _bytes([self._rejected(None, f"the rest is missing: {problem.detail}")])
 
-    def _rejected(self, row: int | str, problem: str) -> list[str]:
-        return [str(row), "", *[""] * self._added, safe_cell(problem)]
+    def _rejected(self, row: int | None, problem: str) -> list[object]:
+        return [row, *[None] * (1 + self._added), problem]
 
 
-def _cells(answer: Answer) -> list[str]:
+def _cells(answer: Answer) -> list[object]:
     shares = [*answer.probabilities.values()]
     if answer.positive_probability is not None:
         shares.append(answer.positive_probability)
-    return [safe_cell(answer.label), *(f"{share:.6f}" for share in shares), "true" if answer.cut else "false"]
+    return [answer.label, *(f"{share:.{DIGITS}f}" for share in shares), answer.cut]
 
 
-def _csv(rows: Sequence[Sequence[str]]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\r\n").writerows(rows)
-    return text.getvalue().encode("utf-8", "backslashreplace")
+def _bytes(rows: Sequence[Sequence[object]]) -> bytes:
+    return "".join(map(csv_line, rows)).encode("utf-8", "backslashreplace")

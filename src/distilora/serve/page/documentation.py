@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from distilora.serve.problems import PROBLEM_TYPE
@@ -53,7 +53,7 @@ class Operation:
     curl: str
     answer: str | None
     """An example; absent where the document has none."""
-    problems: list[str] = field(default_factory=list)
+    problems: list[str]
     """Keys of :data:`distilora.serve.problems.KINDS`."""
 
 
@@ -70,7 +70,6 @@ def describe(document: Table, *, base: str, key: bool = False) -> list[Operation
         _operation(server, _Route(path, method, said))
         for path, methods in document["paths"].items()
         for method, said in methods.items()
-        if isinstance(said, Mapping)
     ]
 
 
@@ -93,14 +92,14 @@ def _operation(server: _Server, route: _Route) -> Operation:
     body = said.get("requestBody", {}).get("content", {})
     good: Table = next((answer for status, answer in said["responses"].items() if status.startswith("2")), {})
     return Operation(
-        name=said.get("operationId", f"{route.method}{route.path.replace('/', '-')}"),
+        name=said["operationId"],
         method=route.method.upper(),
         path=route.path,
         summary=said.get("summary", ""),
         description=said.get("description", ""),
         parameters=[_parameter(document, each) for each in said.get("parameters", [])],
         fields=[each for content in list(body.values())[:1] for each in _fields(document, content["schema"])],
-        answer_fields=_answer_fields(document, good),
+        answer_fields=list(_fields(document, good.get("content", {}).get(_JSON, {}).get("schema", {}))),
         curl=_curl(server, route),
         answer=_answer(good),
         problems=[
@@ -136,7 +135,7 @@ def _table_inside(schema: Table) -> Table | None:
     """Return the reference that a member is, or is a list of, or may be; absent where it is plain."""
     if "$ref" in schema:
         return schema
-    for inside in (schema.get("items"), *schema.get("anyOf", ()), *schema.get("allOf", ())):
+    for inside in (schema.get("items"), *schema.get("anyOf", ())):
         found = _table_inside(inside) if isinstance(inside, Mapping) else None
         if found:
             return found
@@ -199,12 +198,6 @@ def _own_limits(schema: Table) -> Iterator[str]:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{int(value) if value == int(value) else value:,}"
-
-
-def _answer_fields(document: Table, good: Table) -> list[Field]:
-    schema = good.get("content", {}).get(_JSON, {}).get("schema", {})
-    items = schema.get("items") if schema.get("type") == "array" else None
-    return list(_fields(document, items or schema))
 
 
 def _curl(server: _Server, route: _Route) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
-from types import MappingProxyType
 
 _BYTES_PER_MB = 1_000_000
 _MINUS = "−"
@@ -96,16 +95,14 @@ def full_sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
 
 
-FILTERS: Mapping[str, Callable[..., str]] = MappingProxyType(
-    {
-        "share": share,
-        "signed": signed,
-        "percent": percent,
-        "megabytes": megabytes,
-        "grouped": grouped,
-        "short_id": short_id,
-        "moment": moment,
-        "full_sentence": full_sentence,
-    }
+FILTERS: tuple[Callable[..., str], ...] = (
+    share,
+    signed,
+    percent,
+    megabytes,
+    grouped,
+    short_id,
+    moment,
+    full_sentence,
 )
-"""By the name under which the templates use them."""
+"""The templates use them by their names."""

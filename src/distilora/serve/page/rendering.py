@@ -13,11 +13,13 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from distilora.serve.page import figures, prose
-from distilora.serve.problems import KINDS
+from distilora.serve.problems import KINDS, Problem
 from distilora.serve.state import served_by
 
 
-def render(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+def render(
+    request: Request, template: str, *, status: int = 200, problem: Problem | None = None, **values: Any
+) -> HTMLResponse:
     """Return a page made of a template of ``page/templates``; every value is escaped.
 
     Every template also gets ``served`` (:class:`distilora.serve.state.Served`), ``here`` (the page's path), ``version``
@@ -26,11 +28,16 @@ def render(request: Request, template: str, *, status: int = 200, **values: Any)
     Args:
         request: that the page answers.
         template: name of the file.
-        status: of the answer.
+        status: of the answer, unless there is a problem.
+        problem: that the page tells of; status and headers are then the problem's.
         values: what the template shows; a name that it needs and does not get is an error.
     """
-    page = _environment().get_template(template)
-    return HTMLResponse(page.render(served=served_by(request), here=request.url.path, **values), status)
+    content = (
+        _environment()
+        .get_template(template)
+        .render(served=served_by(request), here=request.url.path, problem=problem, **values)
+    )
+    return HTMLResponse(content, problem.status if problem else status, problem.headers if problem else None)
 
 
 def static_address(name: str) -> str:
@@ -59,7 +66,9 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(static=static_address, version=version("distilora"), kinds=KINDS)
-    environment.filters.update(figures.FILTERS, prose=prose.blocks, sentence=prose.parts)
+    environment.filters.update(
+        {each.__name__: each for each in figures.FILTERS}, prose=prose.blocks, sentence=prose.parts
+    )
     return environment
 
 

@@ -6,7 +6,8 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from distilora.serve import answers
-from distilora.serve.page.forms import CommentForm, FieldProblem
+from distilora.serve.checks import Fault, refusal
+from distilora.serve.page.forms import CommentForm, threshold_of
 from distilora.serve.page.influence import STEPS, pieces, strongest
 from distilora.serve.records import (
     CompareRequest,
@@ -35,33 +36,35 @@ async def answer_to(served: Served, asked: CommentForm) -> Answer:
     """Return what the form asks for.
 
     Raises:
-        Problem: as :mod:`distilora.serve.answers`; :class:`FieldProblem` where nothing was pasted.
+        Problem: as :mod:`distilora.serve.answers`, and where the threshold is no number.
     """
     if not asked.text or asked.text.isspace():
-        raise FieldProblem("text", "Paste or write a comment first; this one is empty.")
+        raise refusal([Fault("text", "paste or write a comment first; this one is empty")])
     if asked.ask == "compare":
         return await answers.compare(served, CompareRequest(text=asked.text, long_texts=asked.long_texts))
     if asked.ask == "explain":
-        request = ExplainRequest(text=asked.text, model=asked.model, threshold=asked.number())
+        request = ExplainRequest(text=asked.text, model=asked.model, threshold=threshold_of(asked.threshold))
         return await answers.explain(served, request)
     return await answers.predict(
         served,
-        PredictRequest(texts=asked.text, model=asked.model, threshold=asked.number(), long_texts=asked.long_texts),
+        PredictRequest(
+            texts=asked.text,
+            model=asked.model,
+            threshold=threshold_of(asked.threshold),
+            long_texts=asked.long_texts,
+        ),
     )
 
 
 def views(asked: CommentForm, answer: object) -> dict[str, Any]:
     """Return what the templates need beside the answer itself."""
+    views: dict[str, Any] = {"most_bars": MOST_BARS}
     if isinstance(answer, CompareResponse):
-        return {"opinions": opinions(answer), "most_bars": MOST_BARS}
+        views |= {"opinions": opinions(answer)}
     if isinstance(answer, ExplainResponse):
-        return {
-            "pieces": pieces(asked.text, answer.words),
-            "strongest": strongest(answer.words),
-            "steps": STEPS,
-            "most_bars": MOST_BARS,
-        }
-    return {"most_bars": MOST_BARS}
+        words = answer.words
+        views |= {"pieces": pieces(asked.text, words), "strongest": strongest(words), "steps": STEPS}
+    return views
 
 
 def opinions(answer: CompareResponse) -> list[Opinion]:

@@ -34,7 +34,9 @@ class AccessKey:
         if path in OPEN_PATHS or path == SIGN_IN or is_within(path, "/static") or self._is_known(scope):
             await self._app(scope, receive, send)
         elif scope["method"] in {"GET", "HEAD"} and wants_page(scope):
-            await RedirectResponse(f"{SIGN_IN}?next={quote(path)}", 303)(scope, receive, send)
+            query = scope["query_string"].decode("ascii", "replace")
+            wanted = quote(f"{path}?{query}" if query else path)
+            await RedirectResponse(f"{SIGN_IN}?next={wanted}", 303)(scope, receive, send)
         else:
             no_key = Problem("no-key", "the request has no right API key", headers={"WWW-Authenticate": "Bearer"})
             await refuse(no_key, scope, receive, send)

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from distilora.serve.failures import refuse
 from distilora.serve.problems import Problem
-from distilora.serve.protection.reading import OPEN_PATHS, header
+from distilora.serve.protection.reading import OPEN_PATHS
 
 _AUTHORITY = re.compile(r"(?:\[(?P<number>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+))(?::[0-9]{1,5})?")
 _LOCAL = ("localhost", "127.0.0.1", "::1")
@@ -33,7 +33,8 @@ class KnownHosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if scope["path"] in OPEN_PATHS or self._knows(header(scope, b"host") or "", scope):
+        hosts = [str(value, "latin-1") for name, value in scope["headers"] if name == b"host"]
+        if scope["path"] in OPEN_PATHS or (len(hosts) == 1 and self._knows(hosts[0], scope)):
             await self._app(scope, receive, send)
             return
         unknown = Problem("unknown-host", "the request's header Host names no host that this server answers to")

@@ -7,6 +7,7 @@ import logging
 import traceback
 from collections.abc import Iterator
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from distilora.serve.failures import refuse
@@ -42,6 +43,8 @@ class Mistakes:
 
         try:
             await self._app(scope, receive, send_and_see)
+        except ClientDisconnect:
+            return  # nobody is there to be answered
         except (Exception, asyncio.CancelledError) as error:
             problem = self._problem_of(error, scope)
             if problem is None:

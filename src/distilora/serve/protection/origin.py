@@ -51,7 +51,9 @@ class SameOrigin:
         if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:  # "null" is what a sandboxed page sends
             return False
         own = header(scope, b"host") or ""
-        is_own_host = parts.hostname == host_name(own) and port == (_port(own) or _DEFAULT_PORTS[parts.scheme])
+        is_own_host = parts.hostname.removesuffix(".") == host_name(own) and port == (
+            _port(own) or _DEFAULT_PORTS[parts.scheme]
+        )
         return is_own_host or not self._names.isdisjoint((parts.hostname, parts.netloc.lower()))
 
 

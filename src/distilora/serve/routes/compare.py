@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 
 from distilora.serve import answers
 from distilora.serve.records import CompareRequest, CompareResponse
-from distilora.serve.routes.bodies import example, json_body, read_body
-from distilora.serve.routes.responses import ANY, BODY, SENT, good, problems
+from distilora.serve.routes.bodies import json_body, read_body
+from distilora.serve.routes.responses import ANY, BODY, BUNDLE, SENT, example, good, prediction, problems
 from distilora.serve.state import served_by
 
 router = APIRouter(tags=["models"])
@@ -18,20 +20,10 @@ _REQUESTS = {
         "A long text, read whole", {"text": "what a lovely day, " * 9 + "what a day", "long_texts": "windows"}
     ),
 }
-_BUNDLES = ("6c1f0a5f9d3e4b7a8c2d1e0f5a6b7c8d9e0f1a2b3c4d5e6f708192a3b4c5d6e7", "0" * 63 + "1")
 
 
-def _answer(model: str, *, bundle: str, threshold: float, toxic: float) -> dict[str, object]:
-    return {
-        "label": "toxic" if toxic >= threshold else "civil",
-        "probabilities": {"civil": round(1 - toxic, 6), "toxic": toxic},
-        "positive_probability": toxic,
-        "tokens": 6,
-        "cut": False,
-        "model": model,
-        "bundle": bundle,
-        "threshold": threshold,
-    }
+def _answer(model: str, *, toxic: float, label: str, threshold: float) -> dict[str, Any]:
+    return {**prediction(toxic, label=label), "model": model, "bundle": BUNDLE, "threshold": threshold}
 
 
 _ANSWERS = {
@@ -39,8 +31,8 @@ _ANSWERS = {
         "Both say the same; a third cannot be asked",
         {
             "answers": [
-                _answer("odd", bundle=_BUNDLES[0], threshold=0.41, toxic=0.968258),
-                _answer("lora", bundle=_BUNDLES[1], threshold=0.5, toxic=0.874311),
+                _answer("odd", toxic=0.968258, label="toxic", threshold=0.41),
+                _answer("lora", toxic=0.874311, label="toxic", threshold=0.5),
             ],
             "agree": True,
             "unavailable": [{"name": "even", "reason": "model.onnx is damaged"}],
@@ -50,8 +42,8 @@ _ANSWERS = {
         "They differ",
         {
             "answers": [
-                _answer("odd", bundle=_BUNDLES[0], threshold=0.41, toxic=0.452109),
-                _answer("lora", bundle=_BUNDLES[1], threshold=0.5, toxic=0.301556),
+                _answer("odd", toxic=0.452109, label="toxic", threshold=0.41),
+                _answer("lora", toxic=0.301556, label="civil", threshold=0.5),
             ],
             "agree": False,
             "unavailable": [],

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Request
 
 from distilora.serve import answers
 from distilora.serve.records import ExplainRequest, ExplainResponse
-from distilora.serve.routes.bodies import example, json_body, read_body
-from distilora.serve.routes.responses import ANY, BODY, MODEL, SENT, good, problems
+from distilora.serve.routes.bodies import json_body, read_body
+from distilora.serve.routes.responses import ANY, BODY, BUNDLE, MODEL, SENT, example, good, prediction, problems
 from distilora.serve.state import served_by
 
 router = APIRouter(tags=["models"])
@@ -21,15 +21,9 @@ _ANSWERS = {
         "One word decides",
         {
             "model": "odd",
-            "bundle": "6c1f0a5f9d3e4b7a8c2d1e0f5a6b7c8d9e0f1a2b3c4d5e6f708192a3b4c5d6e7",
+            "bundle": BUNDLE,
             "threshold": 0.41,
-            "prediction": {
-                "label": "toxic",
-                "probabilities": {"civil": 0.031742, "toxic": 0.968258},
-                "positive_probability": 0.968258,
-                "tokens": 6,
-                "cut": False,
-            },
+            "prediction": prediction(0.968258),
             "words": [
                 {"word": "you", "start": 0, "end": 3, "influence": 0.021877},
                 {"word": "are", "start": 4, "end": 7, "influence": -0.004012},

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import chain
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
-from distilora.errors import FeedbackError
-from distilora.serve.answers import judge
 from distilora.serve.feedback.exporting import csv_lines, in_chunks, json_lines
-from distilora.serve.feedback.store import FeedbackStore
-from distilora.serve.problems import Problem
+from distilora.serve.feedback.judging import LARGEST_ID, asked_of_database, judge, judgements, store_of, take_away
 from distilora.serve.records import FeedbackList, FeedbackRequest, FeedbackRow
-from distilora.serve.routes.bodies import example, json_body, read_body
-from distilora.serve.routes.responses import ANY, BODY, MODEL, SENT, good, problems
-from distilora.serve.state import Served, State, served_by
+from distilora.serve.routes.bodies import json_body, read_body
+from distilora.serve.routes.responses import ANY, BODY, BUNDLE, MODEL, SENT, example, good, problems
+from distilora.serve.state import State, served_by
 
 router = APIRouter(tags=["feedback"])
 
-_RETRY_AFTER_S = 5
-_LARGEST = 2**63 - 1
-_log = logging.getLogger(__name__)
-_Answer = TypeVar("_Answer")
-
-RowNumber = Annotated[int, Path(alias="id", ge=1, le=_LARGEST, description="`id` of the judgement", examples=[1])]
+RowNumber = Annotated[int, Path(alias="id", ge=1, le=LARGEST_ID, description="`id` of the judgement", examples=[1])]
 Before = Annotated[
-    int | None, Query(ge=1, le=_LARGEST, description="only judgements with a smaller `id`: `next_before` of a page")
+    int | None, Query(ge=1, le=LARGEST_ID, description="only judgements with a smaller `id`: `next_before` of a page")
 ]
 PageRows = Annotated[int, Query(ge=1, le=200, description="most judgements of the page")]
 OfModel = Annotated[str | None, Query(max_length=500, description="only judgements of the model of this name")]
@@ -51,7 +41,7 @@ _ROW = {
     "probability": 0.613802,
     "right": False,
     "model": "odd",
-    "bundle": "6c1f0a5f9d3e4b7a8c2d1e0f5a6b7c8d9e0f1a2b3c4d5e6f708192a3b4c5d6e7",
+    "bundle": BUNDLE,
     "threshold": 0.41,
     "note": "irony",
 }
@@ -100,12 +90,7 @@ async def list_feedback(
     served: State, limit: PageRows = 50, before: Before = None, model: OfModel = None
 ) -> FeedbackList:
     """Return stored judgements, the newest first, and how often the models were right in all of them."""
-    store = _store(served)
-    rows = await _asked(lambda: store.rows(before=before, limit=limit + 1, model=model))
-    counts = await _asked(store.counts)
-    page = rows[:limit]
-    following = page[-1].id if len(rows) > limit else None
-    return FeedbackList(rows=page, total=counts.total, right=counts.right, next_before=following)
+    return await judgements(served, limit=limit, before=before, model=model)
 
 
 @router.delete(
@@ -119,9 +104,7 @@ async def list_feedback(
 )
 async def remove_feedback(served: State, number: RowNumber) -> None:
     """Take one judgement out of the database for good."""
-    store = _store(served)
-    if not await _asked(lambda: store.remove(number)):
-        raise Problem("not-found", f"no judgement has the id {number}")
+    await take_away(served, number)
 
 
 def _file(media_type: str, schema_example: str) -> dict[int | str, dict[str, Any]]:
@@ -142,7 +125,7 @@ async def export_csv(served: State, model: OfModel = None, every: All = False) -
 
     A cell that a spreadsheet could take for a formula has an apostrophe in front; the JSON lines hold the exact text.
     """
-    rows = _store(served).every(model=model, latest=not every)
+    rows = store_of(served).every(model=model, latest=not every)
     return await _download(in_chunks(csv_lines(rows)), name="feedback.csv", media_type="text/csv; charset=utf-8")
 
 
@@ -156,29 +139,12 @@ async def export_csv(served: State, model: OfModel = None, every: All = False) -
 )
 async def export_json_lines(served: State, model: OfModel = None, every: All = False) -> StreamingResponse:
     """Return the newest judgement of each text, the oldest first, as a file for ``distilora compare --data``."""
-    rows = _store(served).every(model=model, latest=not every)
+    rows = store_of(served).every(model=model, latest=not every)
     return await _download(in_chunks(json_lines(rows)), name="feedback.jsonl", media_type="application/jsonl")
-
-
-def _store(served: Served) -> FeedbackStore:
-    if served.feedback is None:
-        raise Problem("unavailable", "feedback is off on this server; start it with --feedback FILE")
-    return served.feedback
-
-
-async def _asked(question: Callable[[], _Answer]) -> _Answer:
-    """Return what the database answers, without holding up other requests."""
-    try:
-        return await asyncio.to_thread(question)
-    except FeedbackError as error:
-        _log.error("feedback: %s", error)
-        raise Problem(
-            "unavailable", "the feedback database cannot be used now", retry_after_s=_RETRY_AFTER_S
-        ) from error
 
 
 async def _download(chunks: Iterator[bytes], *, name: str, media_type: str) -> StreamingResponse:
     # The first chunk comes before the answer begins, so that a database that fails is a problem, not half a file.
-    first = await _asked(lambda: next(chunks, b""))
+    first = await asked_of_database(lambda: next(chunks, b""))
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return StreamingResponse(chain((first,), chunks), media_type=media_type, headers=headers)

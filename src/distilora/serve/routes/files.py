@@ -11,7 +11,7 @@ from distilora.serve.answers import models
 from distilora.serve.files.door import answer_request
 from distilora.serve.files.fields import form_schema
 from distilora.serve.page.rendering import render
-from distilora.serve.problems import KINDS, Problem
+from distilora.serve.problems import Problem
 from distilora.serve.protection.reading import wants_page
 from distilora.serve.routes.responses import ANY, BODY, SENT, problems
 from distilora.serve.state import State
@@ -83,7 +83,7 @@ async def answer_file(request: Request, served: State) -> Response:
 @router.get("/files", include_in_schema=False)
 async def page(request: Request, served: State) -> HTMLResponse:
     """Return the page on which a file is chosen."""
-    return render(request, "files.html", models=models(served), problem=None, kinds=KINDS)
+    return render(request, "files.html", models=models(served))
 
 
 @router.post("/files", include_in_schema=False)
@@ -94,6 +94,4 @@ async def download(request: Request, served: State) -> Response:
     except Problem as problem:
         if not wants_page(request.scope):
             raise
-        page = render(request, "files.html", status=problem.status, models=models(served), problem=problem, kinds=KINDS)
-        page.headers.update(problem.headers)
-        return page
+        return render(request, "files.html", problem=problem, models=models(served))

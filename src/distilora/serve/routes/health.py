@@ -9,8 +9,7 @@ from fastapi.responses import PlainTextResponse, Response
 
 from distilora.serve.problems import Problem
 from distilora.serve.records import Status
-from distilora.serve.routes.bodies import example
-from distilora.serve.routes.responses import ANY, good, problems
+from distilora.serve.routes.responses import ANY, example, good, problems
 from distilora.serve.state import served_by
 
 router = APIRouter(tags=["health"])

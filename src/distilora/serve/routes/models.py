@@ -6,8 +6,7 @@ from fastapi import APIRouter, Request
 
 from distilora.serve import answers
 from distilora.serve.records import ModelsResponse
-from distilora.serve.routes.bodies import example
-from distilora.serve.routes.responses import ANY, good, problems
+from distilora.serve.routes.responses import ANY, BUNDLE, example, good, problems
 from distilora.serve.state import served_by
 
 router = APIRouter(tags=["models"])
@@ -20,7 +19,7 @@ _ANSWERS = {
             "models": [
                 {
                     "name": "odd",
-                    "bundle": "6c1f0a5f9d3e4b7a8c2d1e0f5a6b7c8d9e0f1a2b3c4d5e6f708192a3b4c5d6e7",
+                    "bundle": BUNDLE,
                     "kind": "model",
                     "method": "odd",
                     "seed": 0,

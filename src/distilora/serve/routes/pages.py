@@ -13,12 +13,12 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from distilora.serve import answers
+from distilora.serve.feedback import judging
 from distilora.serve.page.documentation import describe
 from distilora.serve.page.forms import CommentForm, comment_form, judgement, read_form
 from distilora.serve.page.rendering import render
 from distilora.serve.page.results import answer_to, views
-from distilora.serve.problems import KINDS, Problem
-from distilora.serve.routes import feedback
+from distilora.serve.problems import Problem
 from distilora.serve.state import Served, State
 
 router = APIRouter(include_in_schema=False)
@@ -29,7 +29,7 @@ _REPORT_POLICY = (
     "frame-ancestors 'self'"
 )
 """The report styles itself and is shown in a frame of our page; it can run nothing and send nothing."""
-RowNumber = Annotated[int, Field(ge=1, le=2**63 - 1)]
+RowNumber = Annotated[int, Field(ge=1, le=judging.LARGEST_ID)]
 _ROWS = 25
 
 
@@ -55,19 +55,16 @@ def _comment_page(
 ) -> HTMLResponse:
     models = answers.models(served)
     chosen = asked.model if asked.model in served.catalog.models else models.default
-    page = render(
+    return render(
         request,
         "comment.html",
-        status=problem.status if problem else 200,
+        problem=problem,
         models=models,
         by_name={model.name: model for model in models.models},
         asked=replace(asked, model=chosen),
-        problem=problem,
         answer=answer,
         **views(asked, answer),
     )
-    page.headers.update(problem.headers if problem else {})
-    return page
 
 
 @router.get("/feedback")
@@ -87,7 +84,7 @@ async def list_feedback(  # noqa: PLR0913, PLR0917 - each is a part of the addre
 async def take_feedback(request: Request, served: State) -> Response:
     """Store a judgement, and send the browser on, so that loading the page again stores nothing twice."""
     try:
-        row = await answers.judge(served, judgement(await read_form(request)))
+        row = await judging.judge(served, judgement(await read_form(request)))
     except Problem as problem:
         return await _feedback_page(request, served, problem=problem)
     return RedirectResponse(f"/feedback?{urlencode({'saved': row.id})}", _SEE_OTHER)
@@ -97,37 +94,36 @@ async def take_feedback(request: Request, served: State) -> Response:
 async def delete_feedback(number: RowNumber, request: Request, served: State) -> Response:
     """Take a judgement away and send the browser back to the list it came from."""
     fields = await read_form(request)
-    await feedback.remove_feedback(served, number)
+    await judging.take_away(served, number)
     kept = {name: fields[name] for name in ("model", "before") if fields.get(name)}
     return RedirectResponse(f"/feedback?{urlencode({'removed': number, **kept})}", _SEE_OTHER)
 
 
-async def _feedback_page(
+async def _feedback_page(  # noqa: PLR0913 - as above
     request: Request,
     served: Served,
     *,
     before: int | None = None,
     model: str | None = None,
+    saved: int | None = None,
+    removed: int | None = None,
     problem: Problem | None = None,
-    **done: int | None,
 ) -> HTMLResponse:
     listed = None
     if served.feedback is not None:
-        listed = await feedback.list_feedback(served, limit=_ROWS, before=before, model=model)
-    page = render(
+        listed = await judging.judgements(served, limit=_ROWS, before=before, model=model)
+    return render(
         request,
         "feedback.html",
-        status=problem.status if problem else 200,
+        problem=problem,
         listed=listed,
         before=before,
         model=model,
         # A model that is no longer served may have judgements too.
         models=list(dict.fromkeys([*served.catalog.models, *([model] if model else [])])),
-        problem=problem,
-        **{"saved": None, "removed": None, **done},
+        saved=saved,
+        removed=removed,
     )
-    page.headers.update(problem.headers if problem else {})
-    return page
 
 
 @router.get("/report")
@@ -150,7 +146,7 @@ async def send_report(name: str, served: State) -> Response:
 async def show_api(request: Request, served: State) -> HTMLResponse:
     """Return the OpenAPI document as a page for people, and every kind of problem."""
     base, key = str(request.base_url).rstrip("/"), served.settings.api_key is not None
-    return render(request, "api.html", operations=describe(request.app.openapi(), base=base, key=key), kinds=KINDS)
+    return render(request, "api.html", operations=describe(request.app.openapi(), base=base, key=key))
 
 
 def _report(path: Path | None) -> bytes:

@@ -8,27 +8,14 @@ from pydantic_core import to_json
 
 from distilora.serve.answers import predict_table
 from distilora.serve.records import PredictRequest, PredictResponse
-from distilora.serve.routes.bodies import example, json_body, read_body
-from distilora.serve.routes.responses import ANY, BODY, MODEL, SENT, good, problems
+from distilora.serve.routes.bodies import json_body, read_body
+from distilora.serve.routes.responses import ANY, BODY, BUNDLE, MODEL, SENT, example, good, prediction, problems
 from distilora.serve.state import served_by
 
 router = APIRouter(tags=["models"])
 
-_BUNDLE = "6c1f0a5f9d3e4b7a8c2d1e0f5a6b7c8d9e0f1a2b3c4d5e6f708192a3b4c5d6e7"
-_RUDE = {
-    "label": "toxic",
-    "probabilities": {"civil": 0.031742, "toxic": 0.968258},
-    "positive_probability": 0.968258,
-    "tokens": 6,
-    "cut": False,
-}
-_KIND = {
-    "label": "civil",
-    "probabilities": {"civil": 0.991204, "toxic": 0.008796},
-    "positive_probability": 0.008796,
-    "tokens": 6,
-    "cut": False,
-}
+_RUDE, _KIND = prediction(0.968258), prediction(0.008796, label="civil")
+_BY = {"model": "odd", "bundle": BUNDLE, "threshold": 0.41}
 _REQUESTS = {
     "one": example("One text, the best model", {"texts": "you are all idiots"}),
     "several": example(
@@ -40,10 +27,8 @@ _REQUESTS = {
     ),
 }
 _ANSWERS = {
-    "one": example("Of one text", {"model": "odd", "bundle": _BUNDLE, "threshold": 0.41, "predictions": [_RUDE]}),
-    "several": example(
-        "Of several, in order", {"model": "odd", "bundle": _BUNDLE, "threshold": 0.41, "predictions": [_RUDE, _KIND]}
-    ),
+    "one": example("Of one text", {**_BY, "predictions": [_RUDE]}),
+    "several": example("Of several, in order", {**_BY, "predictions": [_RUDE, _KIND]}),
 }
 
 

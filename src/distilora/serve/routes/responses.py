@@ -44,6 +44,8 @@ EXAMPLES: Mapping[str, Problem] = MappingProxyType(
     }
 )
 """One of each kind."""
+BUNDLE = "6c1f0a5f9d3e4b7a8c2d1e0f5a6b7c8d9e0f1a2b3c4d5e6f708192a3b4c5d6e7"
+"""An example of a bundle's id."""
 _RETRY_AFTER = {"description": "seconds after which to try again", "schema": {"type": "integer", "minimum": 0}}
 
 
@@ -71,7 +73,28 @@ def _content(kind: str) -> dict[str, Any]:
     problem = EXAMPLES[kind]
     return {
         "schema": {"$ref": "#/components/schemas/ProblemBody"},
-        "examples": {kind: {"summary": problem.detail, "value": problem.as_table()}},
+        "examples": {kind: example(problem.detail, problem.as_table())},
+    }
+
+
+def example(summary: str, value: Any) -> dict[str, Any]:
+    """Return one of several examples, as OpenAPI wants it."""
+    return {"summary": summary, "value": value}
+
+
+def prediction(toxic: float, *, label: str = "toxic") -> dict[str, Any]:
+    """Return an example of what a model says of one text.
+
+    Args:
+        toxic: probability of that class.
+        label: what the threshold makes of it.
+    """
+    return {
+        "label": label,
+        "probabilities": {"civil": round(1 - toxic, 6), "toxic": toxic},
+        "positive_probability": toxic,
+        "tokens": 6,
+        "cut": False,
     }
 
 

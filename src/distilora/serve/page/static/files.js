@@ -58,6 +58,8 @@ function fileChosen() {
 
 /* What is wrong */
 
+const sentence = (text = "") => text && `${text[0].toUpperCase()}${text.slice(1)}${text.endsWith(".") ? "" : "."}`;
+
 function clearProblems() {
   for (const control of form.querySelectorAll("[aria-invalid]")) control.removeAttribute("aria-invalid");
   for (const problem of form.querySelectorAll(".problem")) problem.textContent = "";
@@ -77,7 +79,7 @@ function notice(title, detail, kind = "bad") {
 
 function fieldProblem(where, text) {
   $(where).setAttribute("aria-invalid", "true");
-  $(`${where}-problem`).textContent = text;
+  $(`${where}-problem`).textContent = sentence(text);
 }
 
 function showProblem(problem) {
@@ -89,7 +91,7 @@ function showProblem(problem) {
   if (wrong.length) {
     form.querySelector("[aria-invalid]").focus();
     say(wrong.map((error) => error.problem).join("; "));
-  } else notice(problem.title, problem.detail);
+  } else notice(problem.title, sentence(problem.detail));
 }
 
 /** Let the column be written, or chosen where its names are known. */
@@ -188,7 +190,7 @@ async function read(response) {
 function finish(line) {
   if (line.kind === "problem") {
     $("progress-name").textContent = "Not finished";
-    return notice(line.title, `${line.detail}. The answers below are not all.`);
+    return notice(line.title, `${sentence(line.detail)} The answers below are not all.`);
   }
   const rejected = line.rejected ? `, ${grouped(line.rejected)} could not be read` : "";
   $("progress-name").textContent = "Done";

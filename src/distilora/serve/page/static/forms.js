@@ -117,7 +117,8 @@ function waiting(response) {
   return seconds ? [`Try again in ${seconds} s; nothing you wrote is lost.`] : [];
 }
 
-const toldBy = (problem, response) => [problem.title, problem.detail, ...waiting(response)];
+const sentence = (text = "") => text && `${text[0].toUpperCase()}${text.slice(1)}${text.endsWith(".") ? "" : "."}`;
+const toldBy = (problem, response) => [problem.title, sentence(problem.detail), ...waiting(response)];
 const tooLong = () => ["The answer took too long", "Try again, or with a shorter text."];
 const unreachable = () => [
   "The server cannot be reached",
