@@ -72,7 +72,8 @@ def test_the_document_tells_this_servers_limits_and_models(document: dict[str, A
     schemas = document["components"]["schemas"]
     one, several = schemas["PredictRequest"]["properties"]["texts"]["anyOf"]
     assert (one["maxLength"], several["maxItems"], several["items"]["maxLength"]) == (200, 4, 200)
-    assert schemas["PredictRequest"]["properties"]["model"]["anyOf"][0]["enum"] == ["odd", "even", "plain"]
+    model = schemas["PredictRequest"]["properties"]["model"]
+    assert (model["anyOf"][0]["enum"], bool(model["description"])) == (["odd", "even", "plain"], True)
     assert schemas["FeedbackRequest"]["properties"]["label"]["enum"] == ["civil", "toxic", "bad", "good", "neither"]
 
 

@@ -83,6 +83,7 @@ def _name_models(schemas: dict[str, Any], *, served: Served) -> None:
     labels = list(dict.fromkeys(label for model in models.values() for label in model.bundle.labels))
     for record in (PredictRequest, ExplainRequest, FeedbackRequest):
         name = schemas[record.__name__]["properties"]["model"]
+        name["description"] = name["anyOf"][0]["description"]
         if len(models) <= _MOST_NAMES:
             name["anyOf"] = [{"type": "string", "enum": list(models)}, {"type": "null"}]
         name["examples"] = [next(iter(models))]
