@@ -13,7 +13,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from browser_cases import KEY, NARROW, TEXT, WIDE, Site, chromium, classify, running, visiting
+from browser_cases import KEY, NARROW, TEXT, WIDE, Site, classify, running, visiting
 
 LONG = f"{TEXT} , thank you . " * 40
 ROWS = b"id,text\n1,you are all idiots\n2,what a lovely day\n3,\n4," + b"so very nice you people " * 40 + b"\n"
@@ -29,12 +29,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def locked_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with running(tmp_path_factory.mktemp("locked"), "--no-feedback", key=KEY) as site:
         yield site
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

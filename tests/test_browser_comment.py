@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from browser_cases import HOSTILE, TEXT, Site, assert_nothing_was_made_of, chromium, classify, running, visiting
+from browser_cases import HOSTILE, TEXT, Site, assert_nothing_was_made_of, classify, running, visiting
 from distilora import read_comments
 from distilora.bundles.predictions import Answer
 
@@ -20,12 +20,6 @@ NARROW_SPACE = "\N{NARROW NO-BREAK SPACE}"
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with running(tmp_path_factory.mktemp("served"), broken=True) as site:
         yield site
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from browser_cases import HOSTILE, Site, assert_nothing_was_made_of, chromium, running, visiting
+from browser_cases import HOSTILE, Site, assert_nothing_was_made_of, running, visiting
 from distilora.serve.cells import safe_cell
 
 WORDS = ("you", "are", "not", "very", "nice", "stupid", "people", "thank", "dog", "hate")
@@ -26,12 +26,6 @@ FORMULA = "=HYPERLINK(A1)"
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with running(tmp_path_factory.mktemp("served"), "--no-feedback", "--limit", "file_rows=100000") as site:
         yield site
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from browser_cases import EXPERIMENT, KEY, TEXT, Site, chromium, classify, running, visiting
+from browser_cases import EXPERIMENT, KEY, TEXT, Site, classify, running, visiting
 from distilora.serve.problems import KINDS
 
 REQUESTS = 12
@@ -34,12 +34,6 @@ def small_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     words = [word for name, value in limits.items() for word in ("--limit", f"{name}={value}")]
     with running(tmp_path_factory.mktemp("small"), *words) as site:
         yield site
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture
