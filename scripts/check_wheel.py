@@ -127,8 +127,12 @@ def _check_bundle(distilora: str, *, away: Path) -> None:
     rows = (away / "out.csv").read_text(encoding="utf-8").splitlines()
     if len(rows) != 3 or not rows[1].startswith("1,no,civil,"):
         sys.exit(f"distilora score wrote {rows}")
+    (away / "labelled.csv").write_text("text,label\nno,civil\nwhat a lovely day,civil\n", encoding="utf-8")
+    found = json.loads(_run(distilora, "evaluate", bundle, "labelled.csv", "--json", folder=away))
+    if found["models"][0]["evaluation"]["rows"] != 2:
+        sys.exit(f"distilora evaluate says {found}")
     report = json.loads(_run(distilora, "bench", bundle, "--rows", "20", "--rounds", "1", "--json", folder=away))
-    print(f"predict, score and bench work: {report['contenders'][0]['texts_per_s']['median']:.0f} texts/s")
+    print(f"predict, score, evaluate and bench work: {report['contenders'][0]['texts_per_s']['median']:.0f} texts/s")
 
 
 def _check_serving(binaries: Path, *, away: Path) -> None:

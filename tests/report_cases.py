@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,24 @@ def run(
     names: tuple[str, ...] = NAMES,
     constant: bool = False,
     history: bool = True,
+    rows: int = ROWS,
+    wrong: Sequence[int] | None = None,
     **changes: Any,
 ) -> RunRecord:
-    """Return a run whose logits lean by ``good`` to the true class; all runs share the hard rows."""
-    labels = np.random.default_rng(1).choice(len(names), ROWS).astype(np.int64)
-    logits = np.random.default_rng(2).normal(size=(ROWS, len(names)))
+    """Return a run whose logits lean by ``good`` to the true class; all runs share the hard rows.
+
+    With ``wrong`` it says the true class of all rows but these, and the next class of these.
+    """
+    labels = np.random.default_rng(1).choice(len(names), rows).astype(np.int64)
+    logits = np.random.default_rng(2).normal(size=(rows, len(names)))
     logits += 0.5 * np.random.default_rng([len(method), ord(method[0]), seed]).normal(size=logits.shape)
-    logits[np.arange(ROWS), labels] += good
+    logits[np.arange(rows), labels] += good
     if constant:
         logits[:] = np.eye(len(names))[0]
+    if wrong is not None:
+        said = labels.copy()
+        said[list(wrong)] = (said[list(wrong)] + 1) % len(names)
+        logits = 3.0 * np.eye(len(names))[said]
     evaluation = None if void else evaluate_logits(logits, labels, label_names=names)
     kind = kind_of(method)
     result = Result.model_validate(
@@ -50,11 +60,11 @@ def run(
             "data": DataIdentity(
                 source="comments.csv",
                 sha256="a" * 64,
-                rows=10 * ROWS,
+                rows=10 * rows,
                 label_names=names,
                 positive=names[:1],
                 split_seed=1150,
-                part_rows={"train": 8 * ROWS, "validation": ROWS, "test": ROWS},
+                part_rows={"train": 8 * rows, "validation": rows, "test": rows},
             ),
             "encoder": None if kind == "baseline" else EncoderIdentity(name="minilm", sha256="b" * 64, max_length=128),
             "layers": (1, 3, 5) if kind == "student" else None,
@@ -78,6 +88,7 @@ def run(
         test_labels=None if void else labels,
         test_predictions=None if void else logits.argmax(axis=1),
         folder=Path(method) / f"seed-{seed}",
+        test_logits=None if void else logits,
     )
 
 

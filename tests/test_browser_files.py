@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from browser_cases import HOSTILE, Site, assert_nothing_was_made_of, running, visiting
-from distilora.serve.cells import safe_cell
+from distilora.data.cells import safe_cell
 
 WORDS = ("you", "are", "not", "very", "nice", "stupid", "people", "thank", "dog", "hate")
 DRAW = random.Random(0)  # noqa: S311

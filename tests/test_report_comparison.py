@@ -29,7 +29,7 @@ def test_means_and_spreads_over_seeds_are_those_of_scikit_learn_and_statistics()
     assert row.macro_f1.mean == pytest.approx(statistics.fmean(f1))
     assert row.macro_f1.sd == pytest.approx(statistics.stdev(f1))
     assert row.accuracy.mean == pytest.approx(statistics.fmean(accuracy))
-    assert list(row.class_f1.values()) == pytest.approx(by_class.tolist())
+    assert [score.f1.mean for score in row.classes.values()] == pytest.approx(by_class.tolist())
     assert row.training_seconds == 101.0
     assert row.macro_f1.interval.low < row.macro_f1.mean < row.macro_f1.interval.high
 
@@ -44,7 +44,7 @@ def test_a_void_run_has_a_reason_and_never_a_score():
     comparison = compare_runs(usual_runs())
     row = comparison.row("even")
     assert row.is_void
-    assert row.accuracy is row.class_f1 is row.confusion is row.to_teacher is None
+    assert row.accuracy is row.classes is row.confusion is row.to_teacher is None
     assert any(s.startswith("even is void") and "always hate speech" in s for s in findings(comparison))
 
 
@@ -67,7 +67,10 @@ def test_a_method_that_repeats_the_teacher_shows_no_difference():
     assert worse.is_shown
     assert worse.value < 0
     told = "\n".join(findings(comparison))
-    assert "odd keeps 100 % of the teacher's macro-F1 (difference 0.0 points, 95 % interval 0.0 to 0.0: no diff" in told
+    assert (
+        "odd keeps 100 % of the teacher's macro-F1 (difference 0.0 points, 95 % interval 0.0 to 0.0, p = 1.000: no"
+        in told
+    )
     assert "it is worse than the teacher) with 76.6 % of its size" in told
 
 
@@ -143,4 +146,4 @@ def test_foreign_text_fits_on_one_printable_line(text, limit):
 
 
 def test_per_class_scores_keep_the_order_of_the_label_names():
-    assert tuple(compare_runs(usual_runs()).row("odd").class_f1) == NAMES
+    assert tuple(compare_runs(usual_runs()).row("odd").classes) == NAMES

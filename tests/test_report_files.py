@@ -72,14 +72,15 @@ def test_the_report_holds_every_section_table_and_figure(usual):
         "differences",
         "classes",
         "confusion",
+        "calibration",
         "curves",
         "size",
         "method",
         "void",
     ]
     assert [name for name in page.ids if name in sections] == sections
-    assert page.tags.count("svg") == len(list((usual / "figures").glob("*.svg"))) == 5 + 3
-    assert page.tags.count("caption") == page.tags.count("table") == 7
+    assert page.tags.count("svg") == len(list((usual / "figures").glob("*.svg"))) == 6 + 3
+    assert page.tags.count("caption") == page.tags.count("table") == 8
     scopes = [value for name, value in page.attributes if name == "scope"]
     assert page.tags.count("th") == len(scopes)
     assert set(scopes) == {"col", "row"}
@@ -98,7 +99,7 @@ def test_markdown_tells_the_same_numbers_as_html(usual):
 
 def test_a_void_method_is_told_with_its_reason_and_without_a_number(usual):
     text = (usual / "report.md").read_text(encoding="utf-8")
-    scores = next(line for line in text.splitlines() if line.startswith("| even | void |"))
+    scores = next(line for line in text.splitlines() if line.startswith("| even | — | void |"))
     assert scores.count("—") >= 8
     assert "| even | 0 | constant predictions: always hate speech |" in text
 
@@ -182,7 +183,7 @@ def test_figures_are_drawn_for_any_number_of_classes(classes):
     names = tuple(f"a class with a long name, number {index}" for index in range(classes))
     runs = [run("teacher", names=names), run("tfidf", good=1.0, names=names)]
     figures = draw_figures(compare_runs(runs), runs, curves={"teacher": "curves-teacher"})
-    assert set(figures) == {"scores", "classes", "confusion", "size", "curves-teacher"}
+    assert set(figures) == {"scores", "classes", "confusion", "calibration", "size", "curves-teacher"}
 
 
 def test_names_in_score_against_size_never_cover_each_other():

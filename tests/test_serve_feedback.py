@@ -17,8 +17,8 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from distilora.cli.app import app as command_line
+from distilora.data.cells import safe_cell
 from distilora.data.sources import read_comments
-from distilora.serve.cells import safe_cell
 from distilora.serve.feedback.exporting import COLUMNS, csv_lines, json_lines
 from distilora.serve.feedback.store import open_feedback
 from feedback_cases import judged

@@ -125,6 +125,8 @@ class RunRecord:
     test_predictions: NDArray[np.int64] | None
     """Predicted class of each test row, shape (rows,); absent for a void run."""
     folder: Path
+    test_logits: NDArray[np.float32] | None = None
+    """Scores before softmax of each test row, shape (rows, classes); absent for a void run."""
 
 
 def run_folder(experiment: Path, method: str, seed: int) -> Path:
@@ -191,6 +193,7 @@ def read_run(folder: Path) -> RunRecord:
         test_labels=None if logits is None else logits["test_labels"],
         test_predictions=None if logits is None else logits["test"].argmax(axis=1),
         folder=folder,
+        test_logits=None if logits is None else logits["test"],
     )
 
 

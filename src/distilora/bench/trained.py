@@ -12,10 +12,11 @@ from torch.utils.data import DataLoader
 from transformers import AutoTokenizer, DataCollatorWithPadding
 
 from distilora.bench.contenders import Identity, Labelled
-from distilora.errors import ConfigError, ModelError, RunError
-from distilora.models.encoders import Encoder, find_encoder, load_trained
+from distilora.errors import ConfigError
+from distilora.experiment.encoders import encoder_identity, find_own_encoder
+from distilora.models.encoders import Encoder, load_trained
 from distilora.models.loading import attention_code, quietly, read_config
-from distilora.runs import MODEL_FOLDER, EncoderIdentity, RunRecord, read_run
+from distilora.runs import MODEL_FOLDER, RunRecord, read_run
 
 _BATCH_SIZE = 32
 _SHIPPED = (".safetensors", ".json")
@@ -41,7 +42,7 @@ class RunContender:
         self._model, self._encoder = _open(self._run)
         with quietly():
             self._tokenizer = AutoTokenizer.from_pretrained(folder / MODEL_FOLDER, local_files_only=True)
-        self._options = {"truncation": True, "max_length": _encoder_of(self._run).max_length}
+        self._options = {"truncation": True, "max_length": encoder_identity(self._run).max_length}
 
     @property
     def identity(self) -> Identity:
@@ -90,23 +91,10 @@ def _open(run: RunRecord) -> tuple[nn.Module, Encoder | None]:
     folder = run.folder / MODEL_FOLDER
     if run.result.kind != "lora":
         return load_trained(folder, attention=_attention(folder)), None
-    identity = _encoder_of(run)
-    encoder = find_encoder(identity.name)
-    if encoder.sha256 != identity.sha256:
-        raise ModelError(
-            f"encoder {encoder.name}: not the one that {run.folder} started from: its weights' SHA-256 is "
-            f"{encoder.sha256[:12]}, not {identity.sha256[:12]}; bring the old one back"
-        )
     from distilora.models.adapters import load_adapter  # peft, which no other run needs
 
-    labels = run.result.data.label_names
+    encoder, labels = find_own_encoder(run), run.result.data.label_names
     return load_adapter(folder, encoder, labels=labels, attention=_attention(encoder.path)), encoder
-
-
-def _encoder_of(run: RunRecord) -> EncoderIdentity:
-    if run.result.encoder is None:
-        raise RunError(f"{run.folder}: {run.result.method} has no encoder and so nothing to measure")
-    return run.result.encoder
 
 
 def _attention(folder: Path) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from distilora.bench.records import BenchReport, ContenderFigures, MachineFigures, Spread
 
 _MISSING = "—"
@@ -35,7 +37,7 @@ def describe(report: BenchReport) -> str:
         f"{_counted(report.texts, 'text')} of {report.characters_per_text:,.0f} characters on average, tokenising "
         f"included, {_counted(report.rounds, 'round')} in turn, {_counted(report.threads, 'thread')}",
         "",
-        *_table([_HEADER, *(_cells(one) for one in report.contenders)]),
+        *aligned([_HEADER, *(_cells(one) for one in report.contenders)]),
         "",
         _KEY.format(latency=_counted(report.contenders[0].latency.texts, "text")),
         _machine(report.machine),
@@ -67,13 +69,19 @@ def _cells(one: ContenderFigures) -> tuple[str, ...]:
     )
 
 
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows as lines whose columns are of even width, the first to the left.
+
+    Example:
+        >>> aligned([("", "ms"), ("a bundle", "1")])
+        ['          ms', 'a bundle   1']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
             cell.ljust(width) if column == 0 else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
+        ).rstrip()
         for row in rows
     ]
 

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,10 +18,11 @@ from distilora.cli.options import (
     Positive,
     Set,
     Text,
+    changes,
     require_train_extra,
     teller,
 )
-from distilora.errors import ConfigError, MissingExtraError
+from distilora.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from distilora.config import ExperimentSettings
@@ -50,7 +51,7 @@ def data(
 
     experiment = read_experiment(
         assignments=settings or [],
-        changes=_changes(
+        changes=changes(
             source=source, text=text, label=label, label_names=label_names, positive=positive, encoder=encoder
         ),
     )
@@ -104,7 +105,7 @@ def compare(
     chosen = read_experiment(
         experiment,
         assignments=settings or [],
-        changes=_changes(
+        changes=changes(
             source=source,
             text=text,
             label=label,
@@ -141,25 +142,6 @@ def report(
     path = write_report(records, experiment)
     comparison = compare_runs(records)
     _show(comparison, findings(comparison), path, as_json=as_json)
-
-
-def _changes(**flags: Any) -> dict[str, Any]:
-    """Return the flags that were given as the tables of an experiment."""
-    given = {name: value for name, value in flags.items() if value is not None and value != []}
-    tables: dict[str, Any] = {name: given.pop(name) for name in ("run", "seeds") if name in given}
-    if "encoder" in given:
-        tables["encoder"] = {"name": given.pop("encoder")}
-    if "label_names" in given:
-        given["label_names"] = _names(given["label_names"])
-    return {**tables, "data": given}
-
-
-def _names(pairs: str) -> dict[str, str]:
-    """Return ``0=civil,1=toxic`` as a table."""
-    named = [pair.partition("=") for pair in pairs.split(",") if pair.strip()]
-    if not named or any(not equals for _, equals, _ in named):
-        raise ConfigError(f'--label-names "{pairs}": write label=name pairs, such as 0=civil,1=toxic')
-    return {key.strip(): name.strip() for key, _, name in named}
 
 
 def _token_counter(experiment: ExperimentSettings) -> Encode | None:

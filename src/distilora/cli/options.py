@@ -1,15 +1,15 @@
-"""What several commands share: options, the check for the training libraries, where lines go."""
+"""What several commands share: options and what they change, the check for the training libraries, where lines go."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from distilora.errors import MissingExtraError
+from distilora.errors import ConfigError, MissingExtraError
 
 _TRAIN_LIBRARIES = ("torch", "transformers", "peft", "accelerate", "sklearn", "matplotlib", "safetensors", "onnx")
 
@@ -27,6 +27,25 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Any setting of an experiment.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+
+def changes(**flags: Any) -> dict[str, Any]:
+    """Return the flags that were given as the tables of an experiment; ``None`` and ``[]`` were not given."""
+    given = {name: value for name, value in flags.items() if value is not None and value != []}
+    tables: dict[str, Any] = {name: given.pop(name) for name in ("run", "seeds") if name in given}
+    if "encoder" in given:
+        tables["encoder"] = {"name": given.pop("encoder")}
+    if "label_names" in given:
+        given["label_names"] = _names(given["label_names"])
+    return {**tables, "data": given}
+
+
+def _names(pairs: str) -> dict[str, str]:
+    """Return ``0=civil,1=toxic`` as a table."""
+    named = [pair.partition("=") for pair in pairs.split(",") if pair.strip()]
+    if not named or any(not equals for _, equals, _ in named):
+        raise ConfigError(f'--label-names "{pairs}": write label=name pairs, such as 0=civil,1=toxic')
+    return {key.strip(): name.strip() for key, _, name in named}
 
 
 def require_train_extra() -> None:

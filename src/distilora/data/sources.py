@@ -95,7 +95,7 @@ def scan_comments(settings: DataSettings) -> Comments:
     classes = Classes(
         settings.label_names or known.label_names, positive=settings.positive, usually_positive=known.positive
     )
-    with _opened(settings.source) as table:
+    with opened_table(settings.source) as table:
         columns = choose_columns(table, text=settings.text or known.text, label=settings.label or known.label)
         return gather(table, columns=columns, classes=classes)
 
@@ -113,8 +113,17 @@ def one_class_problem(comments: Comments) -> str | None:
 
 
 @contextmanager
-def _opened(source: str) -> Iterator[Table]:
-    """Give a source as a table, whose rows can be read until the context is left."""
+def opened_table(source: str) -> Iterator[Table]:
+    """Give a source as a table, whose rows can be read until the context is left.
+
+    Args:
+        source: as in ``data.source``.
+
+    Raises:
+        DataError: there is no such source, or it cannot be read.
+        HubError: the hub is needed and cannot be reached.
+        MissingExtraError: Parquet without pyarrow, or the hub without ``datasets``.
+    """
     if source == "sample":
         with resources.as_file(resources.files("distilora.data") / "sample.csv") as path:
             yield open_delimited(path, source=source, delimiter=",")

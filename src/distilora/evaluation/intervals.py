@@ -1,35 +1,49 @@
-"""95 % bootstrap intervals over rows, vectorised.
+"""95 % intervals over rows, of scores that depend on labels and predictions alone.
 
-A score of a classifier depends on its rows only through how often each combination of true and predicted classes
-occurs. Drawing rows with replacement is therefore drawing those counts from a multinomial distribution: the same
-distribution as resampling rows one by one, at a cost that does not grow with their number.
+:mod:`distilora.evaluation.score_intervals` returns those of every score together, on the same resamples.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distilora.evaluation.records import Interval
+from distilora.evaluation.resampling import (
+    TAIL,
+    Classes,
+    Scores,
+    Tallies,
+    class_indicators,
+    corrected_interval,
+    require_shapes,
+    row_weights,
+    symmetric_interval,
+)
 
-Classes = NDArray[np.int64]
-Confusions = NDArray[np.float64]
-_CONFIDENCE = 0.95
+RESAMPLES = 2000
+"""How often rows are drawn, where nothing else is said."""
 
 
 def accuracy_interval(
-    labels: Classes, predictions: Classes, *, classes: int, seed: int = 0, resamples: int = 2000
+    labels: Classes, predictions: Classes, *, classes: int, seed: int = 0, resamples: int = RESAMPLES
 ) -> Interval:
-    """Return the 95 % percentile bootstrap interval of accuracy; arguments as for :func:`macro_f1_interval`."""
-    return _interval(labels, predictions, _accuracy, classes=classes, seed=seed, resamples=resamples)
+    """Return the 95 % bootstrap interval of accuracy; arguments as for :func:`macro_f1_interval`."""
+    return _interval(labels, predictions, Tallies.accuracy, classes=classes, seed=seed, resamples=resamples)
 
 
 def macro_f1_interval(
-    labels: Classes, predictions: Classes, *, classes: int, seed: int = 0, resamples: int = 2000
+    labels: Classes, predictions: Classes, *, classes: int, seed: int = 0, resamples: int = RESAMPLES
 ) -> Interval:
-    """Return the 95 % percentile bootstrap interval of macro-F1, rows resampled and seeds averaged.
+    """Return the 95 % bootstrap interval (BCa) of macro-F1, rows resampled and seeds averaged.
+
+    It speaks of other rows from the same source, not of other seeds. It held the true value in 96 % of simulations
+    with 12 rows in the smallest class, but in 90 % with 6 and 73 % with 3, which are often all wrong: the bootstrap
+    knows no rows but these. Where every row is right the interval has no width.
 
     Args:
         labels: true class of each row, shape (rows,).
@@ -38,15 +52,18 @@ def macro_f1_interval(
         seed: of the resampling.
         resamples: how often the rows are drawn.
 
+    Raises:
+        ValueError: the shapes differ, there are no rows, or a class is out of range.
+
     Source:
-        Efron & Tibshirani (1993), An Introduction to the Bootstrap, §13.3.
+        Efron (1987), https://doi.org/10.1080/01621459.1987.10478410.
 
     Example:
         >>> labels = np.array([0, 1] * 50)
         >>> macro_f1_interval(labels, labels[None], classes=2)
         Interval(low=1.0, high=1.0)
     """
-    return _interval(labels, predictions, _macro_f1, classes=classes, seed=seed, resamples=resamples)
+    return _interval(labels, predictions, Tallies.macro_f1, classes=classes, seed=seed, resamples=resamples)
 
 
 def difference_interval(  # noqa: PLR0913 - as its neighbours, with a second method
@@ -56,9 +73,11 @@ def difference_interval(  # noqa: PLR0913 - as its neighbours, with a second met
     *,
     classes: int,
     seed: int = 0,
-    resamples: int = 2000,
+    resamples: int = RESAMPLES,
 ) -> Interval:
     """Return the 95 % interval of macro-F1(a) − macro-F1(b), both on the same resampled rows, seeds averaged.
+
+    It is symmetric, and so agrees with the p of :func:`distilora.evaluation.significance.compare_methods`.
 
     Args:
         labels: true class of each row, shape (rows,).
@@ -68,66 +87,97 @@ def difference_interval(  # noqa: PLR0913 - as its neighbours, with a second met
         seed: of the resampling.
         resamples: how often the rows are drawn.
 
+    Raises:
+        ValueError: the shapes differ, there are no rows, or a class is out of range.
+
     Source:
-        Koehn (2004), §4, https://aclanthology.org/W04-3250.
+        Koehn (2004), §4, https://aclanthology.org/W04-3250, for pairing; Hall (1988),
+        https://doi.org/10.1111/j.2517-6161.1988.tb01710.x, for the interval.
     """
-    both = np.concatenate([predictions_a, predictions_b])
-    scores = _resampled_scores(labels, both, _macro_f1, classes=classes, seed=seed, resamples=resamples)
-    split = len(predictions_a)
-    return _percentiles(scores[:split].mean(axis=0) - scores[split:].mean(axis=0))
+    values, draws = resampled_scores(
+        labels, [predictions_a, predictions_b], Tallies.macro_f1, classes=classes, seed=seed, resamples=resamples
+    )
+    return symmetric_interval(float(values[0] - values[1]), draws[0] - draws[1])
+
+
+def resampled_scores(  # noqa: PLR0913 - as its neighbours
+    labels: Classes,
+    methods: list[Classes],
+    score: Callable[[Tallies], Scores],
+    *,
+    classes: int,
+    seed: int,
+    resamples: int,
+) -> tuple[Scores, Scores]:
+    """Return a score of each method on the rows as they are, shape (methods,), and in each resample.
+
+    Args:
+        labels: true class of each row, shape (rows,).
+        methods: predictions of each, shape (its seeds, rows).
+        score: of tallies, shape (samples,).
+        classes: how many classes there are.
+        seed: of the resampling.
+        resamples: how often the rows are drawn.
+
+    Returns:
+        The values, and the draws, shape (methods, resamples): all methods on the same resamples.
+
+    Raises:
+        ValueError: the shapes differ, there are no rows, or a class is out of range.
+    """
+    for predictions in methods:
+        require_shapes(labels, predictions, classes=classes)
+    each = [class_indicators(labels, predictions, classes=classes) for predictions in methods]
+    bounds = np.cumsum([one.shape[1] for one in each])[:-1]
+    together = np.concatenate(each, axis=1)  # (rows, tallies of all methods)
+
+    def scores(sums: NDArray[np.floating]) -> Scores:
+        return np.stack([score(Tallies(part, classes=classes)) for part in np.split(sums, bounds, axis=1)])
+
+    values = scores(together.sum(axis=0, dtype=np.float64)[None])[:, 0]
+    drawn = [scores(weights @ together) for weights in row_weights(len(labels), seed=seed, resamples=resamples)]
+    return values, np.concatenate(drawn, axis=1)
 
 
 def _interval(  # noqa: PLR0913
     labels: Classes,
     predictions: Classes,
-    score: Callable[[Confusions], NDArray[np.float64]],
+    score: Callable[[Tallies], Scores],
     *,
     classes: int,
     seed: int,
     resamples: int,
 ) -> Interval:
-    scores = _resampled_scores(labels, predictions, score, classes=classes, seed=seed, resamples=resamples)
-    return _percentiles(scores.mean(axis=0))
+    values, draws = resampled_scores(labels, [predictions], score, classes=classes, seed=seed, resamples=resamples)
+    indicators = class_indicators(labels, predictions, classes=classes)
+    without = score(Tallies(indicators.sum(axis=0, dtype=np.float64) - indicators, classes=classes))
+    return corrected_interval(float(values[0]), draws[0], without=without)
 
 
-def _resampled_scores(  # noqa: PLR0913
-    labels: Classes,
-    predictions: Classes,
-    score: Callable[[Confusions], NDArray[np.float64]],
-    *,
-    classes: int,
-    seed: int,
-    resamples: int,
-) -> NDArray[np.float64]:
-    """Return the score of each seed in each resample, shape (seeds, resamples)."""
-    if predictions.ndim != 2 or predictions.shape[1] != len(labels) or not len(labels):
-        raise ValueError(f"labels {labels.shape}, predictions {predictions.shape}: need (rows,) and (seeds, rows)")
-    kinds, counts = np.unique(np.vstack([labels, predictions]), axis=1, return_counts=True)  # (1 + seeds, kinds)
-    draws = np.random.default_rng(seed).multinomial(len(labels), counts / len(labels), size=resamples)
-    return np.stack([score(_confusions(kinds[0], column, draws, classes)) for column in kinds[1:]])
+def wilson_interval(hits: int, rows: int) -> Interval:
+    """Return the 95 % score interval of a share, which holds for few rows too, and for none or all of them right.
 
+    Args:
+        hits: how many rows are right.
+        rows: of how many, at least 1.
 
-def _confusions(true: Classes, predicted: Classes, draws: NDArray[np.int64], classes: int) -> Confusions:
-    """Return a confusion matrix for each draw, shape (resamples, classes, classes)."""
-    cells = np.zeros((len(true), classes * classes))
-    cells[np.arange(len(true)), true * classes + predicted] = 1
-    return (draws @ cells).reshape(-1, classes, classes)
+    Raises:
+        ValueError: ``hits`` does not lie from 0 to ``rows``, or there are no rows.
 
+    Source:
+        Wilson (1927), https://doi.org/10.1080/01621459.1927.10502953.
 
-def _accuracy(confusions: Confusions) -> NDArray[np.float64]:
-    hits = np.trace(confusions, axis1=1, axis2=2)
-    return np.asarray(hits / confusions.sum(axis=(1, 2)))
-
-
-def _macro_f1(confusions: Confusions) -> NDArray[np.float64]:
-    """Return macro-F1 of each matrix; a class with neither rows nor predictions scores 0, as in scikit-learn."""
-    hits = np.diagonal(confusions, axis1=1, axis2=2)
-    both = confusions.sum(axis=1) + confusions.sum(axis=2)  # rows predicted as + rows of, (resamples, classes)
-    f1 = np.divide(2 * hits, both, out=np.zeros_like(both), where=both > 0)
-    return np.asarray(f1.mean(axis=1))
-
-
-def _percentiles(scores: NDArray[np.float64]) -> Interval:
-    tail = (1 - _CONFIDENCE) / 2
-    low, high = np.quantile(scores, [tail, 1 - tail])
-    return Interval(low=float(low), high=float(high))
+    Example:
+        >>> wilson_interval(0, 10)
+        Interval(low=0.0, high=0.27753279986288915)
+    """
+    if not 0 <= hits <= rows or not rows:
+        raise ValueError(f"hits {hits}, rows {rows}: need 0 <= hits <= rows, and at least one row")
+    z = NormalDist().inv_cdf(1 - TAIL)
+    share, stretch = hits / rows, 1 + z * z / rows
+    middle = (share + z * z / (2 * rows)) / stretch
+    reach = z / stretch * math.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))
+    return Interval(
+        low=0.0 if hits == 0 else middle - reach,
+        high=1.0 if hits == rows else middle + reach,
+    )

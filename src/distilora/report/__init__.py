@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from distilora.report.comparison import Comparison, compare_runs
+from distilora.report.comparison import compare_runs
 from distilora.report.files import write_report
 from distilora.report.findings import findings
+from distilora.report.records import Comparison
 
 __all__ = ["Comparison", "compare_runs", "findings", "write_report"]

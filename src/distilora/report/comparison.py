@@ -4,134 +4,27 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from distilora.bundles.predictions import calibrated
 from distilora.errors import RunError
-from distilora.evaluation.intervals import accuracy_interval, difference_interval, macro_f1_interval
-from distilora.evaluation.records import Interval
-from distilora.records import Record
+from distilora.evaluation.calibration import Calibration, measure_calibration
+from distilora.evaluation.records import Evaluation, Interval
+from distilora.evaluation.score_intervals import ScoreIntervals, score_intervals
+from distilora.evaluation.significance import PairTest, compare_methods
+from distilora.report.records import MAJORITY, TFIDF, ClassScore, Comparison, Difference, MethodRow, Score, VoidRun
 from distilora.runs import DataIdentity, Result, RunRecord
-
-Kind = Literal["baseline", "teacher", "student", "lora"]
-Flag = Literal["one class", "below majority", "not above tfidf"]
-MAJORITY, TFIDF = "majority", "tfidf"
-BASELINES: Mapping[str, str] = {MAJORITY: "the majority class", TFIDF: "TF-IDF + logistic regression"}
-"""What stands behind the names of the baselines."""
-
-
-class Score(Record):
-    """One measure of one method."""
-
-    mean: float
-    """Mean over seeds."""
-    sd: float | None = None
-    """Standard deviation over seeds (n - 1 below the sum); absent for one seed."""
-    interval: Interval | None = None
-    """Over test rows, the seeds averaged; absent where predictions were not kept."""
-
-
-class Difference(Record):
-    """How much more macro-F1 one method has than another, from -1 to 1."""
-
-    other: str
-    value: float
-    interval: Interval | None
-    """Over test rows, paired; absent where predictions were not kept."""
-
-    @property
-    def is_shown(self) -> bool:
-        """Return whether the interval leaves out 0; without an interval nothing is shown."""
-        return self.interval is not None and not self.interval.low <= 0 <= self.interval.high
-
-
-class VoidRun(Record):
-    """A run whose numbers would mean nothing."""
-
-    seed: int
-    reason: str
-
-
-class MethodRow(Record):
-    """One method over its seeds; a measure that any valid seed lacks is absent."""
-
-    method: str
-    kind: Kind
-    seeds: tuple[int, ...]
-    """Of the valid runs."""
-    void: tuple[VoidRun, ...] = ()
-    macro_f1: Score | None = None
-    accuracy: Score | None = None
-    weighted_f1: Score | None = None
-    log_loss: Score | None = None
-    roc_auc: Score | None = None
-    validation_macro_f1: Score | None = None
-    class_f1: dict[str, float] | None = None
-    """Mean F1 by class name, in the order of the label names."""
-    confusion: tuple[tuple[float, ...], ...] | None = None
-    """Mean counts; rows: true class, columns: predicted class."""
-    parameters: int | None = None
-    trainable_parameters: int | None = None
-    size_bytes: int | None = None
-    training_seconds: float | None = None
-    """Mean over valid seeds."""
-    layers: tuple[int, ...] | None = None
-    flags: tuple[Flag, ...] = ()
-    to_teacher: Difference | None = None
-    to_best: Difference | None = None
-    """To the best method that is no baseline; absent for that method itself."""
-    to_tfidf: Difference | None = None
-
-    @property
-    def is_baseline(self) -> bool:
-        """Return whether the method is there only to be compared with."""
-        return self.kind == "baseline"
-
-    @property
-    def is_void(self) -> bool:
-        """Return whether no run of the method has a score."""
-        return self.macro_f1 is None
-
-    @property
-    def size_mb(self) -> float | None:
-        """Return the size of the weights in megabytes of 10^6 bytes."""
-        return None if self.size_bytes is None else self.size_bytes / 1e6
-
-
-class Comparison(Record):
-    """Every method of one experiment, best mean test macro-F1 first, those without a score last."""
-
-    data: DataIdentity
-    rows: tuple[MethodRow, ...]
-    class_support: dict[str, int]
-    """Test rows of each class; empty where no run has a score."""
-    teacher: str | None
-    """The method that differences to the teacher are taken to."""
-    best: str | None
-    """The method with the best mean test macro-F1 among those that are no baseline."""
-
-    def row(self, method: str | None) -> MethodRow | None:
-        """Return the row of a method, or nothing where there is none."""
-        return next((row for row in self.rows if row.method == method), None)
-
-    @property
-    def scored(self) -> tuple[MethodRow, ...]:
-        """Return the rows that have a score, the best first."""
-        return tuple(row for row in self.rows if not row.is_void)
-
-    @property
-    def candidates(self) -> tuple[MethodRow, ...]:
-        """Return the rows that have a score and are no baseline, the best first."""
-        return tuple(row for row in self.scored if not row.is_baseline)
-
 
 Runs = Sequence[RunRecord]
 
 
 def compare_runs(records: Runs) -> Comparison:
-    """Return one row for each method, with intervals over test rows and paired differences in macro-F1.
+    """Return one row for each method, with intervals over test rows, and each two methods tested on the same rows.
+
+    Tested are all methods with kept predictions but the majority class, TF-IDF included, so that every sentence on
+    two methods rests on one family of tests.
 
     Args:
         records: the finished runs of one experiment, void ones included, in any order.
@@ -143,12 +36,19 @@ def compare_runs(records: Runs) -> Comparison:
     methods: dict[str, list[RunRecord]] = {}
     for record in sorted(records, key=lambda record: (record.result.method, record.result.seed)):
         methods.setdefault(record.result.method, []).append(record)
-    rows = sorted((_method_row(name, runs, data) for name, runs in methods.items()), key=_rank)
-    comparison = Comparison(
-        data=data, rows=tuple(rows), class_support=_class_support(records), teacher=_teacher(rows), best=_best(rows)
-    )
     valid = {name: _valid(runs) for name, runs in methods.items()}
-    compared = [_with_differences(_with_flags(row, comparison), comparison, valid) for row in rows]
+    rows = sorted((_method_row(name, runs, data) for name, runs in methods.items()), key=_rank)
+    family = tuple(row.method for row in rows if row.method != MAJORITY and _stacked(valid[row.method]) is not None)
+    comparison = Comparison(
+        data=data,
+        rows=tuple(rows),
+        class_support=_class_support(records),
+        teacher=_teacher(rows),
+        best=_best(rows),
+        family=family,
+        pairs=_pairs({name: valid[name] for name in family}, classes=len(data.label_names)),
+    )
+    compared = [_with_differences(_with_flags(row, comparison), comparison) for row in rows]
     return comparison.model_copy(update={"rows": tuple(compared)})
 
 
@@ -204,19 +104,71 @@ def _scores(valid: Runs, data: DataIdentity) -> dict[str, object]:
     tests = [run.result.test for run in valid if run.result.test is not None]
     if not tests:
         return {}
-    classes = len(data.label_names)
     validations = [run.result.validation for run in valid]
+    intervals, calibration = _intervals(valid, data.label_names), _calibration(valid)
     return {
-        "macro_f1": _score([test.macro_f1 for test in tests], _interval(valid, "macro_f1", classes)),
-        "accuracy": _score([test.accuracy for test in tests], _interval(valid, "accuracy", classes)),
-        "weighted_f1": _score([test.weighted_f1 for test in tests]),
-        "log_loss": _score([test.log_loss for test in tests]),
-        "roc_auc": _score([test.roc_auc for test in tests]),
+        **_overall_scores(tests, intervals, calibration),
         "validation_macro_f1": _score([part.macro_f1 if part else None for part in validations]),
-        "class_f1": {name: statistics.fmean(test.per_class[name].f1 for test in tests) for name in data.label_names},
+        "classes": {name: _class_score(tests, name, intervals) for name in data.label_names},
         "flags": ("one class",) if any(test.constant is not None for test in tests) else (),
         "confusion": tuple(map(tuple, np.mean([test.confusion for test in tests], axis=0).tolist())),
+        "calibration": calibration,
     }
+
+
+def _overall_scores(
+    tests: Sequence[Evaluation], intervals: ScoreIntervals | None, calibration: Sequence[Calibration]
+) -> dict[str, Score | None]:
+    """Return each measure of all classes together; where logits were not kept, one seed still has its own intervals."""
+    lone = tests[0] if len(tests) == 1 else None
+    macro_f1, accuracy = (
+        (intervals.macro_f1, intervals.accuracy)
+        if intervals
+        else (lone.macro_f1_interval if lone else None, lone.accuracy_interval if lone else None)
+    )
+    brier = [one.brier_score for one in calibration]
+    errors = [one.expected_calibration_error for one in calibration]
+    return {
+        "macro_f1": _score([test.macro_f1 for test in tests], macro_f1),
+        "accuracy": _score([test.accuracy for test in tests], accuracy),
+        "weighted_f1": _score([test.weighted_f1 for test in tests], intervals.weighted_f1 if intervals else None),
+        "log_loss": _score([test.log_loss for test in tests], intervals.log_loss if intervals else None),
+        "roc_auc": _score([test.roc_auc for test in tests], intervals.roc_auc if intervals else None),
+        "brier_score": _score(brier, intervals.brier_score if intervals else None),
+        "expected_calibration_error": _score(errors, intervals.expected_calibration_error if intervals else None),
+    }
+
+
+def _class_score(tests: Sequence[Evaluation], name: str, intervals: ScoreIntervals | None) -> ClassScore:
+    found = intervals.per_class[name] if intervals else None
+    scores = [test.per_class[name] for test in tests]
+    return ClassScore(
+        precision=_known_score([one.precision for one in scores], found.precision if found else None),
+        recall=_known_score([one.recall for one in scores], found.recall if found else None),
+        f1=_known_score([one.f1 for one in scores], found.f1 if found else None),
+    )
+
+
+def _intervals(valid: Runs, label_names: Sequence[str]) -> ScoreIntervals | None:
+    """Return the interval of every score, seeds averaged, where the logits of all seeds were kept."""
+    stacked, logits = _stacked(valid), _test_logits(valid)
+    if stacked is None or logits is None:
+        return None
+    probabilities = np.stack([calibrated(one, temperature=1.0) for one in logits]).astype(np.float64)
+    return score_intervals(stacked[0], probabilities, label_names=label_names, predictions=stacked[1])
+
+
+def _calibration(valid: Runs) -> tuple[Calibration, ...]:
+    stacked, logits = _stacked(valid), _test_logits(valid)
+    if stacked is None or logits is None:
+        return ()
+    return tuple(measure_calibration(one, stacked[0]) for one in logits)
+
+
+def _test_logits(valid: Runs) -> list[NDArray[np.float32]] | None:
+    """Return the test logits of each seed, shape (rows, classes), where all were kept."""
+    kept = [run.test_logits for run in valid if run.test_logits is not None]
+    return kept if len(kept) == len(valid) else None
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -225,21 +177,13 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _score(values: Sequence[float | None], interval: Interval | None = None) -> Score | None:
-    mean = _mean(values)
-    if mean is None:
-        return None
     known = [value for value in values if value is not None]
-    return Score(mean=mean, sd=statistics.stdev(known) if len(known) > 1 else None, interval=interval)
+    return _known_score(known, interval) if known and len(known) == len(values) else None
 
 
-def _interval(valid: Runs, measure: Literal["macro_f1", "accuracy"], classes: int) -> Interval | None:
-    if len(valid) == 1 and (test := valid[0].result.test) is not None:
-        return test.macro_f1_interval if measure == "macro_f1" else test.accuracy_interval
-    stacked = _stacked(valid)
-    if stacked is None:
-        return None
-    interval = macro_f1_interval if measure == "macro_f1" else accuracy_interval
-    return interval(*stacked, classes=classes)
+def _known_score(values: Sequence[float], interval: Interval | None) -> Score:
+    sd = statistics.stdev(values) if len(values) > 1 else None
+    return Score(mean=statistics.fmean(values), sd=sd, interval=interval)
 
 
 def _stacked(valid: Runs) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
@@ -284,25 +228,37 @@ def _is_below(row: MethodRow, other: MethodRow | None, measure: Callable[[Method
     return mine is not None and theirs is not None and mine.mean < theirs.mean
 
 
-def _with_differences(row: MethodRow, comparison: Comparison, valid: Mapping[str, Runs]) -> MethodRow:
+def _pairs(family: Mapping[str, Runs], *, classes: int) -> tuple[PairTest, ...]:
+    """Return the paired tests of every two methods, corrected together; none below two methods."""
+    labels: list[NDArray[np.int64]] = []
+    predictions: dict[str, NDArray[np.int64]] = {}
+    for method, runs in family.items():
+        if (stacked := _stacked(runs)) is not None:
+            labels.append(stacked[0])
+            predictions[method] = stacked[1]
+            if not np.array_equal(labels[0], stacked[0]):
+                first = next(iter(predictions))
+                raise RunError(f"{first} and {method} hold different test labels: train one of them again")
+    if len(predictions) < 2:
+        return ()
+    seeds = {method: [run.result.seed for run in family[method]] for method in predictions}
+    return compare_methods(labels[0], predictions, classes=classes, run_seeds=seeds)
+
+
+def _with_differences(row: MethodRow, comparison: Comparison) -> MethodRow:
     if row.is_baseline or row.is_void:
         return row
     others = {"to_teacher": comparison.teacher, "to_best": comparison.best, "to_tfidf": TFIDF}
-    found = {
-        field: _difference(row, other, valid, classes=len(comparison.data.label_names))
-        for field, name in others.items()
-        if (other := comparison.row(name)) is not None
-    }
-    return row.model_copy(update=found)
+    return row.model_copy(
+        update={field: _difference(row, comparison.row(name), comparison) for field, name in others.items()}
+    )
 
 
-def _difference(row: MethodRow, other: MethodRow, valid: Mapping[str, Runs], *, classes: int) -> Difference | None:
-    if row.method == other.method or row.macro_f1 is None or other.macro_f1 is None:
+def _difference(row: MethodRow, other: MethodRow | None, comparison: Comparison) -> Difference | None:
+    if other is None or row.method == other.method or row.macro_f1 is None or other.macro_f1 is None:
         return None
-    mine, theirs = _stacked(valid[row.method]), _stacked(valid[other.method])
-    interval = None
-    if mine is not None and theirs is not None:
-        if not np.array_equal(mine[0], theirs[0]):
-            raise RunError(f"{row.method} and {other.method} hold different test labels: train one of them again")
-        interval = difference_interval(mine[0], mine[1], theirs[1], classes=classes)
-    return Difference(other=other.method, value=row.macro_f1.mean - other.macro_f1.mean, interval=interval)
+    tested = comparison.difference(row.method, other.method)
+    if tested is not None:
+        return tested
+    value = row.macro_f1.mean - other.macro_f1.mean
+    return Difference(other=other.method, value=value, interval=None, p_holm=None)

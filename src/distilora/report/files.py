@@ -8,16 +8,21 @@ from pathlib import Path
 
 from distilora.files import write_whole
 from distilora.report import plots
-from distilora.report.comparison import Comparison, compare_runs
+from distilora.report.comparison import compare_runs
 from distilora.report.document import build_document
 from distilora.report.html import to_html
 from distilora.report.markdown import to_markdown
+from distilora.report.records import Comparison
 from distilora.report.tables import to_csv
 from distilora.runs import RunRecord
 
+COMPARISON_FILE = "comparison.json"
+
 
 def write_report(records: Sequence[RunRecord], folder: Path) -> Path:
-    """Write ``report.md``, ``results.csv``, ``report.html`` and ``figures/*.svg``; return the HTML's path.
+    """Write ``report.md``, ``report.html``, ``figures/*.svg`` and their numbers; return the HTML's path.
+
+    ``results.csv`` holds the scores of each run, ``comparison.json`` a whole :class:`Comparison`.
 
     The same records give the same bytes. A reader never sees half a file, and the HTML comes last.
 
@@ -40,6 +45,7 @@ def write_report(records: Sequence[RunRecord], folder: Path) -> Path:
         if old.stem not in figures:
             old.unlink()
     write_whole(folder / "results.csv", to_csv(records))
+    write_whole(folder / COMPARISON_FILE, comparison.model_dump_json(indent=1) + "\n")
     write_whole(folder / "report.md", to_markdown(document))
     page = folder / "report.html"
     write_whole(page, to_html(document, figures))
@@ -59,6 +65,7 @@ def draw_figures(comparison: Comparison, records: Sequence[RunRecord], *, curves
         "differences": plots.teacher_differences(comparison),
         "classes": plots.class_f1_bars(comparison),
         "confusion": plots.confusion_matrices(comparison),
+        "calibration": plots.reliability_diagrams(comparison),
         "size": plots.score_against_size(comparison),
     }
     drawn |= {name: plots.method_curves(comparison, records, method) for method, name in curves.items()}

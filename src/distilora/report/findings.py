@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
-from distilora.report.comparison import BASELINES, MAJORITY, TFIDF, Comparison, Difference, MethodRow
-from distilora.report.wording import counted, listed, number, percent, points, points_span, printable, span
+from distilora.report.records import BASELINES, FEW_ROWS, LEVEL, MAJORITY, TFIDF, Comparison, Difference, MethodRow
+from distilora.report.wording import counted, listed, number, p_words, percent, points, points_span, printable, span
+
+_MOST_PAIRS = 6
+"""Of more pairs than these only the number is told."""
 
 
 def findings(comparison: Comparison) -> list[str]:
     """Return what a comparison shows, one sentence or two an entry, the most important first.
 
-    Points are 100 times macro-F1. A difference counts as found only where its interval leaves out 0.
+    Points are 100 times macro-F1. A difference counts as found only where p, corrected for all pairs of methods, is
+    below 0.05.
     """
     return [
         *_winner(comparison),
         *_against_teacher(comparison),
+        *_between_students(comparison),
         *_against_tfidf(comparison),
         *_suspicious(comparison),
         *_void(comparison),
@@ -27,11 +33,14 @@ def _winner(comparison: Comparison) -> list[str]:
     best = comparison.row(comparison.best)
     if best is None or best.macro_f1 is None or best.accuracy is None:
         return ["No method has a score, so there is nothing to compare."]
+    contenders = comparison.contenders
+    doubt = "No method is shown to be the best: " if contenders else ""
     sentence = (
-        f"{printable(best.method)} has the highest macro-F1 on the test rows, {number(best.macro_f1.mean)}"
-        f"{_in_brackets(best)}, with an accuracy of {number(best.accuracy.mean)}."
+        f"{doubt}{printable(best.method)} has the highest macro-F1 on the test rows, {number(best.macro_f1.mean)}"
+        f"{_in_brackets(best)}, with an accuracy of {number(best.accuracy.mean)}"
     )
-    return [sentence + _lead(comparison, best)]
+    but = f", but no difference was found to {listed([row.method for row in contenders])}" if contenders else ""
+    return [f"{sentence}{but}.{_lead(comparison, best)}"]
 
 
 def _in_brackets(row: MethodRow) -> str:
@@ -44,20 +53,18 @@ def _lead(comparison: Comparison, best: MethodRow) -> str:
     runner_up = next((row for row in comparison.candidates if row.method != best.method), None)
     if runner_up is None or runner_up.to_best is None:
         return ""
-    difference = _reversed(runner_up.to_best, other=runner_up.method)
-    verdict = _verdict(difference, _seed_error(best, runner_up), found="more than chance in the rows")
-    return f" Next is {printable(runner_up.method)} (the lead is {_measured(difference)}: {verdict})."
-
-
-def _reversed(difference: Difference, *, other: str) -> Difference:
-    interval = difference.interval
-    turned = interval.model_copy(update={"low": -interval.high, "high": -interval.low}) if interval else None
-    return Difference(other=other, value=-difference.value, interval=turned)
+    lead = comparison.difference(best.method, runner_up.method)
+    if lead is None:
+        return f" Next is {printable(runner_up.method)}; without kept predictions nothing more can be said."
+    verdict = _verdict(lead, _seed_error(best, runner_up), found="more than chance in the rows")
+    return f" Next is {printable(runner_up.method)} (the lead is {_measured(lead)}: {verdict})."
 
 
 def _measured(difference: Difference) -> str:
     gap = f"{points(difference.value)} points"
-    return f"{gap}, 95 % interval {points_span(difference.interval)}" if difference.interval else gap
+    if difference.interval is None or difference.p_holm is None:
+        return gap
+    return f"{gap}, 95 % interval {points_span(difference.interval)}, {p_words(difference.p_holm)}"
 
 
 def _verdict(difference: Difference, seed_error: float | None, *, found: str) -> str:
@@ -65,7 +72,8 @@ def _verdict(difference: Difference, seed_error: float | None, *, found: str) ->
     if difference.interval is None:
         return "without kept predictions it has no interval, so it shows nothing"
     if not difference.is_shown:
-        return "no difference was found"
+        alone = not difference.interval.low <= 0 <= difference.interval.high
+        return "no difference was found" + (" once all pairs are counted" if alone else "")
     if seed_error is not None and abs(difference.value) < 2 * seed_error:
         return f"{found}, but seeds of one method vary by as much"
     return found
@@ -114,6 +122,24 @@ def _cost(row: MethodRow, teacher: MethodRow) -> str:
         return size
     share = percent((row.trainable_parameters or 0) / (row.parameters or 1))
     return f"{size}{' and' if size else ','} training {share} of its own parameters"
+
+
+def _between_students(comparison: Comparison) -> list[str]:
+    """Return which methods differ from each other, teacher and baselines left out."""
+    names = [row.method for row in comparison.candidates if row.method != comparison.teacher]
+    pairs = [(a, b, comparison.difference(a, b)) for a, b in itertools.combinations(names, 2)]
+    level = [f"{printable(a)} and {printable(b)}" for a, b, d in pairs if d and not d.is_shown]
+    apart = [f"{printable(a)} is ahead of {printable(b)} by {_measured(d)}" for a, b, d in pairs if d and d.is_shown]
+    if len(pairs) > _MOST_PAIRS:
+        known = counted(len(level) + len(apart), "pair")
+        return [
+            f"Of {known} of methods without the teacher, a difference was found in {len(apart)}; the table of pairs "
+            "has each."
+        ]
+    return [
+        *([f"No difference was found between {'; '.join(level)}."] if level else []),
+        *([f"By more than chance in the rows, {'; '.join(apart)}."] if apart else []),
+    ]
 
 
 def _against_tfidf(comparison: Comparison) -> list[str]:
@@ -181,13 +207,28 @@ def _limits(comparison: Comparison) -> list[str]:
     if not candidates:
         return []
     rows = counted(sum(comparison.class_support.values()), "test row")
-    sentences = [_seed_limits(comparison)]
+    sentences = [_seed_limits(comparison), *_scarce_classes(comparison)]
+    if comparison.pairs:
+        sentences.append(
+            f"Each p is corrected (Holm) for the {counted(len(comparison.pairs), 'pair')} of "
+            f"{listed(comparison.family)}; a difference counts as found below {LEVEL}."
+        )
     if any(d and not d.is_shown for row in candidates for d in (row.to_teacher, row.to_best, row.to_tfidf)):
         sentences.append(
             f"Where no difference was found, {rows} were not enough to tell two methods apart; "
             "that does not show that they are equal."
         )
     return sentences
+
+
+def _scarce_classes(comparison: Comparison) -> list[str]:
+    scarce = [f"{printable(name)} ({rows})" for name, rows in comparison.scarce_classes.items()]
+    if not scarce:
+        return []
+    return [
+        f"Fewer than {FEW_ROWS} test rows: {', '.join(scarce)}. With so few, the intervals of these classes and of "
+        "macro-F1 are too narrow."
+    ]
 
 
 def _seed_limits(comparison: Comparison) -> str:

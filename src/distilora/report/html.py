@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from importlib import resources
 
-from distilora.report.document import Block, Bullets, Document, FigureBlock, Paragraph, Section, Table
+from distilora.report.blocks import Block, Bullets, Document, FigureBlock, Paragraph, Section, Table
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -89,8 +89,9 @@ def _row(table: Table, row: tuple[str, ...]) -> str:
 
 
 def _cell_class(table: Table, cell: str) -> str:
-    is_sentence = len(cell) > 8 and not re.match(r"[−+\d]", cell)
-    return ' class="words"' if table.numeric and is_sentence else ""
+    """Tell cells that need room to wrap: words among numbers, and long ones among words."""
+    is_sentence = len(cell) > 8 and not re.match(r"[−+\d]", cell) if table.numeric else len(cell) > 30
+    return ' class="words"' if is_sentence else ""
 
 
 def _figure(block: FigureBlock, svg: str) -> str:

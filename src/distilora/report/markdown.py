@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from distilora.report.document import Block, Bullets, Document, FigureBlock, Paragraph, Table
+from distilora.report.blocks import Block, Bullets, Document, FigureBlock, Paragraph, Table
 
 _SPECIAL = re.compile(r"[\\`*_\[\]<>|&~]")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from distilora.data.records import PARTS
-from distilora.report.comparison import Comparison, MethodRow
+from distilora.report.records import Comparison, MethodRow
 from distilora.report.wording import MISSING, count, printable
 from distilora.runs import DataIdentity, Result, RunRecord
 

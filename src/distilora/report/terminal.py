@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from distilora.report.comparison import Comparison, MethodRow
+from distilora.report.records import Comparison, MethodRow
 from distilora.report.wording import count, duration, number, span
 
 _HEADER = ("method", "seeds", "macro-F1", "95 % interval", "accuracy", "parameters", "MB", "training")

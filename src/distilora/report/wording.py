@@ -132,3 +132,13 @@ def counted(amount: int, noun: str) -> str:
         ('1 seed', '3 seeds')
     """
     return f"{amount:,} {noun}" + ("" if amount == 1 else "s")
+
+
+def p_words(p: float) -> str:
+    """Return a p with three decimals, never as 0.
+
+    Example:
+        >>> p_words(0.0314), p_words(0.00031)
+        ('p = 0.031', 'p < 0.001')
+    """
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distilora.report.comparison import Comparison, MethodRow
 from distilora.report.plots.style import FAINT, INK, WIDTH, look, new_figure, rendered
+from distilora.report.records import Comparison, MethodRow
 from distilora.report.wording import shortened
 
 if TYPE_CHECKING:

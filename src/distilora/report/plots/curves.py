@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distilora.report.comparison import Comparison
 from distilora.report.plots.style import INK, look, method_colours, new_figure, rendered, tidy
+from distilora.report.records import Comparison
 from distilora.report.wording import shortened
 from distilora.runs import HistoryEntry, RunRecord
 

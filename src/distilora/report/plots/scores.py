@@ -6,7 +6,6 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from distilora.report.comparison import Comparison, Difference, MethodRow, Score
 from distilora.report.plots.style import (
     FAINT,
     INK,
@@ -18,6 +17,7 @@ from distilora.report.plots.style import (
     rendered,
     tidy,
 )
+from distilora.report.records import Comparison, Difference, MethodRow, Score
 from distilora.report.wording import MISSING, number, points, points_span, shortened
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _bars(
 
 
 def _weight(comparison: Comparison, row: MethodRow) -> str:
-    return "bold" if row.method == comparison.best else "normal"
+    return "bold" if row.method == comparison.best and not comparison.contenders else "normal"
 
 
 def teacher_differences(comparison: Comparison, *, png: Path | None = None) -> str | None:
@@ -100,15 +100,15 @@ def _difference(axes: Axes, place: int, difference: Difference, colour: str) -> 
     if interval:
         axes.plot([100 * interval.low, 100 * interval.high], [place, place], color=colour, linewidth=2.4)
         text += f" ({points_span(interval)})"
-    # A hollow point: the interval holds 0, so no difference was found.
+    # A hollow point: no difference was found.
     fill = colour if difference.is_shown else "white"
     axes.plot(100 * difference.value, place, marker="o", markersize=7, color=colour, markerfacecolor=fill, mew=1.8)
     axes.annotate(text, (1.01, place), xycoords=("axes fraction", "data"), va="center", annotation_clip=False)
 
 
 def class_f1_bars(comparison: Comparison, *, png: Path | None = None) -> str | None:
-    """Return, as SVG, the F1 of every class by every scored method; nothing where no method has a score."""
-    rows = [row for row in comparison.scored if row.class_f1 is not None]
+    """Return, as SVG, the F1 of every class by every scored method with 95 % intervals; nothing without a score."""
+    rows = [row for row in comparison.scored if row.classes is not None]
     if not rows:
         return None
     colours = method_colours(comparison)
@@ -118,10 +118,11 @@ def class_f1_bars(comparison: Comparison, *, png: Path | None = None) -> str | N
         figure = new_figure(3.1 + 0.22 * (1 + len(rows) // 6))
         axes = figure.subplots()
         for index, row in enumerate(rows):
-            heights = [(row.class_f1 or {})[name] for name in names]
+            scores = [row.classes[name].f1 for name in names if row.classes]
             shift = (index - (len(rows) - 1) / 2) * width
             places = [place + shift for place in range(len(names))]
-            axes.bar(places, heights, width=0.92 * width, color=colours[row.method])
+            axes.bar(places, [score.mean for score in scores], width=0.92 * width, color=colours[row.method])
+            _whiskers(axes, places, scores)
         limit = max(10, 92 // len(names))
         axes.set_xticks(range(len(names)), [_class_label(comparison, name, limit) for name in names], color=INK)
         axes.set_xlim(-0.52, len(names) - 0.48)
@@ -130,6 +131,13 @@ def class_f1_bars(comparison: Comparison, *, png: Path | None = None) -> str | N
         tidy(axes, grid="y")
         _legend_above(figure, rows, colours)
         return rendered(figure, png=png)
+
+
+def _whiskers(axes: Axes, places: list[float], scores: list[Score]) -> None:
+    for place, interval in zip(places, (score.interval for score in scores), strict=True):
+        if interval:
+            axes.plot([place, place], [interval.low, interval.high], color=PAPER, linewidth=3)
+            axes.plot([place, place], [interval.low, interval.high], color=INK, linewidth=1.2)
 
 
 def _class_label(comparison: Comparison, name: str, limit: int) -> str:

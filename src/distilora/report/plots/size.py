@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distilora.report.comparison import Comparison, MethodRow
 from distilora.report.plots.style import FAINT, INK, look, method_colours, new_figure, rendered, tidy
+from distilora.report.records import Comparison, MethodRow
 from distilora.report.wording import number, shortened
 
 if TYPE_CHECKING:

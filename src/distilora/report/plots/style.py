@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from distilora.config import PRESETS
 from distilora.errors import MissingExtraError
-from distilora.report.comparison import Comparison
+from distilora.report.records import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

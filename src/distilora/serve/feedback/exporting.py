@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from distilora.serve.cells import csv_line
+from distilora.data.cells import record_lines
 from distilora.serve.records import FeedbackRow
 
 COLUMNS: Final = (
@@ -24,7 +24,7 @@ COLUMNS: Final = (
 
 
 def csv_lines(rows: Iterable[FeedbackRow]) -> Iterator[str]:
-    r"""Yield a CSV with a header: one string for each row, its line end included.
+    r"""Return a CSV with a header: one string for each row, its line end included.
 
     Every cell that a spreadsheet could take for a formula has an apostrophe in front, text and label too; JSON lines
     hold them as they are.
@@ -33,9 +33,7 @@ def csv_lines(rows: Iterable[FeedbackRow]) -> Iterator[str]:
         >>> next(csv_lines([]))
         'text,label,predicted,probability,right,model,bundle,threshold,note,created,id\r\n'
     """
-    yield csv_line(COLUMNS)
-    for row in rows:
-        yield csv_line(getattr(row, column) for column in COLUMNS)
+    return record_lines(rows, COLUMNS)
 
 
 def json_lines(rows: Iterable[FeedbackRow]) -> Iterator[str]:

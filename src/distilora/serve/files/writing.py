@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from distilora.bundles.predictions import Answer, Predictions
+from distilora.data.cells import csv_line
 from distilora.scoring.forms import as_json
 from distilora.scoring.reading import Reject
 from distilora.scoring.writing import added_columns
 from distilora.serve.answers import DIGITS
-from distilora.serve.cells import csv_line
 from distilora.serve.files.spooling import Part
 from distilora.serve.problems import Problem
 

@@ -1,0 +1,84 @@
+"""What an analysis starts from: sampled rows of an experiment, and its trained models."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from distilora.analysis.records import AnalysisSettings
+from distilora.data.records import Part
+from distilora.data.samples import stratified_sample
+from distilora.data.tokens import EncodedTexts
+from distilora.errors import RunError
+from distilora.experiment.materials import Materials
+from distilora.models.adapters import load_adapter, merged
+from distilora.models.encoders import load_trained
+from distilora.runs import MODEL_FOLDER, RunRecord
+
+
+class SampledRows(NamedTuple):
+    """Some rows of one part."""
+
+    positions: NDArray[np.int64]
+    """In the part, ascending, shape (rows,)."""
+    texts: EncodedTexts
+    labels: NDArray[np.int64]
+    """Index of the true class, shape (rows,)."""
+    classes: int
+    """How many classes there are, those without rows included."""
+
+
+def sample_rows(materials: Materials, part: Part, settings: AnalysisSettings) -> SampledRows:
+    """Return a stratified sample of a part, the same for the same settings; all of it where it is not larger."""
+    labels = materials.labels[part]
+    most = settings.train_rows if part == "train" else settings.validation_rows
+    classes = len(materials.label_names)
+    size = min(len(labels), max(most, classes))
+    positions = stratified_sample(labels, size, np.random.default_rng(settings.sample_seed))
+    return SampledRows(positions, chosen_texts(materials.texts[part], positions), labels[positions], classes)
+
+
+def chosen_texts(texts: EncodedTexts, rows: NDArray[np.int64]) -> EncodedTexts:
+    """Return some of the texts, in the order of ``rows``, positions of shape (chosen,).
+
+    Example:
+        >>> texts = EncodedTexts(np.array([101, 7, 102, 101, 102]), np.array([0, 3, 5]), pad_id=0)
+        >>> chosen_texts(texts, np.array([1, 0])).ids
+        array([101, 102, 101,   7, 102])
+    """
+    pieces = [texts.ids[texts.starts[row] : texts.starts[row + 1]] for row in rows]
+    starts = np.concatenate([[0], np.cumsum(texts.lengths[rows])]).astype(np.int64)
+    return EncodedTexts(ids=np.concatenate(pieces), starts=starts, pad_id=texts.pad_id)
+
+
+def open_model(run: RunRecord, materials: Materials) -> PreTrainedModel:
+    """Return a run's trained classifier, adapters added in, in evaluation mode on the device that computes.
+
+    Raises:
+        ModelError: its folder holds no such model.
+    """
+    folder, attention = run.folder / MODEL_FOLDER, materials.settings.encoder.attention
+    if run.result.kind == "lora":
+        model = merged(load_adapter(folder, materials.encoder, labels=materials.label_names, attention=attention))
+    else:
+        model = load_trained(folder, attention=attention)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def require_same_data(run: RunRecord, materials: Materials) -> None:
+    """Refuse a run whose comments, split or encoder are others than those of the materials.
+
+    Raises:
+        RunError: they are.
+    """
+    then, now = run.result.data, materials.data_identity
+    if (then.sha256, then.split_seed, then.part_rows) != (now.sha256, now.split_seed, now.part_rows):
+        raise RunError(
+            f"{run.folder}: a run of other comments than {now.source} as split here; analyse it with its own"
+        )
+    if run.result.encoder is None or run.result.encoder.sha256 != materials.encoder.sha256:
+        raise RunError(f"{run.folder}: a run of another encoder than {materials.encoder.name}; analyse it with its own")

@@ -1,0 +1,74 @@
+"""A trained run, answering with torch as it did in training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from distilora.assess.models import Model, Probabilities
+from distilora.bundles.predictions import calibrated
+from distilora.data.faults import first_line
+from distilora.data.tokens import encode_texts
+from distilora.errors import ModelError
+from distilora.experiment.encoders import encoder_identity, find_own_encoder
+from distilora.models.encoders import load_trained
+from distilora.models.inference import compute_logits
+from distilora.models.loading import quietly
+from distilora.runs import MODEL_FOLDER, RunRecord, read_run, run_sha256
+
+
+def open_run(path: str, folder: Path, *, threads: int) -> Model:
+    """Return a trained run, ready to answer in float32; there is no temperature and no threshold before export.
+
+    Args:
+        path: as the user gave it.
+        folder: ``EXPERIMENT/METHOD/seed-N``, of a method that has a model.
+        threads: that torch may use, in this whole process.
+
+    Raises:
+        RunError: the run cannot be read or has no model.
+        ModelError: its model cannot be opened, or its encoder is not the one that it was trained on.
+    """
+    run = read_run(folder)
+    longest = encoder_identity(run).max_length
+    torch.set_num_threads(threads)
+    model, tokenizer, data = _opened(run), _tokenizer(folder / MODEL_FOLDER), run.result.data
+
+    def probabilities(texts: Sequence[str]) -> Probabilities:
+        return calibrated(compute_logits(model, encode_texts(texts, tokenizer, max_length=longest)), temperature=1.0)
+
+    return Model(
+        path=path,
+        kind="run",
+        sha256=run_sha256(folder),
+        labels=data.label_names,
+        positive=data.positive,
+        threshold=None,
+        data_sha256=(data.sha256,),
+        probabilities=probabilities,
+    )
+
+
+def _opened(run: RunRecord) -> nn.Module:
+    folder = run.folder / MODEL_FOLDER
+    model: nn.Module
+    if run.result.kind != "lora":
+        model = load_trained(folder)
+        return model
+    from distilora.models.adapters import load_adapter  # peft, which no other run needs
+
+    model = load_adapter(folder, find_own_encoder(run), labels=run.result.data.label_names)
+    return model
+
+
+def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    try:
+        with quietly():
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, ImportError) as error:
+        raise ModelError(f"{folder}: no usable tokenizer: {first_line(error)}; run the method again") from None
+    return tokenizer

@@ -1,0 +1,194 @@
+"""Whether a report claims what its numbers hold, and nothing else."""
+
+import itertools
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import brier_score_loss, f1_score, precision_recall_fscore_support
+
+from distilora.bundles.predictions import calibrated
+from distilora.evaluation.significance import compare_methods
+from distilora.report import compare_runs, findings, plots, write_report
+from distilora.report.records import Comparison
+from distilora.report.score_tables import calibration_table, pair_table
+from report_cases import NAMES, run, usual_runs
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pairs")
+    runs = usual_runs(seeds=2)
+    write_report(runs, folder)
+    return runs, folder
+
+
+def close_runs():
+    """Return three methods on 50 rows, each wrong on 9 or 10 of them, most of them the same."""
+    wrong = {"teacher": range(9), "odd": range(1, 11), "lora": range(2, 12)}
+    return [run(method, wrong=which, rows=50) for method, which in wrong.items()]
+
+
+def test_fifty_rows_and_methods_two_points_apart_give_wide_intervals_and_no_winner():
+    comparison = compare_runs(close_runs())
+    accuracies = [row.accuracy.mean for row in comparison.candidates]
+    assert max(accuracies) - min(accuracies) <= 0.02 + 1e-9
+    for row in comparison.candidates:
+        assert row.macro_f1.interval.high - row.macro_f1.interval.low > 0.15
+    assert not any(pair.p_holm < 0.05 for pair in comparison.pairs)
+    assert {row.method for row in comparison.contenders} == {"odd", "lora"}
+    told = findings(comparison)
+    assert told[0].startswith("No method is shown to be the best: teacher has the highest macro-F1")
+    assert "but no difference was found to" in told[0]
+    assert any(re.fullmatch("No difference was found between (odd and lora|lora and odd)\\.", line) for line in told)
+    assert not any("more than chance" in sentence or "worse than" in sentence for sentence in told)
+    table, _ = pair_table(comparison)
+    cells = [cell for row in table.rows for cell in row[1:] if cell]
+    assert len(cells) == 3
+    assert all(cell.startswith("no difference was found: ") for cell in cells)
+
+
+def test_equal_predictions_give_a_p_of_one_and_the_words_say_so():
+    comparison = compare_runs([run("teacher", wrong=range(9)), run("odd", wrong=range(9))])
+    (pair,) = comparison.pairs
+    assert (pair.value, pair.low, pair.high, pair.p, pair.p_holm) == (0, 0, 0, 1, 1)
+    assert pair.mcnemar[0].p == 1
+    table, _ = pair_table(comparison)
+    assert table.rows[0][1] == "no difference was found: 0.0 (0.0 to 0.0), p = 1.000"
+    assert "no difference was found" in findings(comparison)[0]
+
+
+def test_a_method_far_ahead_is_told_as_the_best():
+    comparison = compare_runs(
+        [run("teacher", wrong=range(10)), run("odd", wrong=range(80)), run("lora", wrong=range(90))]
+    )
+    assert comparison.contenders == ()
+    told = findings(comparison)
+    assert told[0].startswith("teacher has the highest macro-F1")
+    assert "more than chance in the rows" in told[0]
+    table, _ = pair_table(comparison)
+    assert table.rows[0][1].startswith("they differ: ")
+
+
+def test_all_pairs_but_those_with_the_majority_are_tested_as_one_family():
+    comparison = compare_runs(usual_runs())
+    assert set(comparison.family) == {"teacher", "odd", "lora", "tfidf"}
+    assert [(p.first, p.second) for p in comparison.pairs] == list(itertools.combinations(comparison.family, 2))
+    _, note = pair_table(comparison)
+    assert "the 6 pairs of " in note.text
+    assert "majority class is left out" in note.text
+    assert any("for the 6 pairs of" in sentence for sentence in findings(comparison))
+
+
+def test_of_many_pairs_only_the_number_is_told():
+    comparison = compare_runs(
+        [run("teacher"), *(run(f"odd-{index}", wrong=range(20 + 3 * index)) for index in range(5))]
+    )
+    told = [sentence for sentence in findings(comparison) if "without the teacher" in sentence]
+    names = {f"odd-{index}" for index in range(5)}
+    shown = sum(pair.p_holm < 0.05 for pair in comparison.pairs if {pair.first, pair.second} <= names)
+    assert 0 < shown < 10
+    assert told == [
+        f"Of 10 pairs of methods without the teacher, a difference was found in {shown}; the table of pairs has each."
+    ]
+
+
+def test_differences_are_those_of_the_tests_on_the_same_rows_seen_from_either_side():
+    runs = [run(method, good=good, seed=seed) for method, good in (("teacher", 2), ("odd", 1.2)) for seed in (3, 5)]
+    comparison = compare_runs(runs)
+    predictions = {
+        name: np.stack([r.test_predictions for r in runs if r.result.method == name]) for name in ("odd", "teacher")
+    }
+    (pair,) = compare_methods(runs[0].test_labels, predictions, classes=3, run_seeds={"odd": [3, 5], "teacher": [3, 5]})
+    found = comparison.row("odd").to_teacher
+    assert found.value == pytest.approx(pair.value)
+    assert [found.interval.low, found.interval.high] == pytest.approx([pair.low, pair.high])
+    assert found.p_holm == pair.p_holm
+    assert [m.seed for m in comparison.pairs[0].mcnemar] == [3, 5]
+
+
+def test_without_kept_predictions_nothing_is_tested_or_claimed():
+    runs = [
+        replace(record, test_labels=None, test_predictions=None, test_logits=None)
+        for record in (run("teacher", good=3), run("odd", good=0.5))
+    ]
+    comparison = compare_runs(runs)
+    assert comparison.pairs == comparison.family == ()
+    assert comparison.row("odd").brier_score is None
+    assert comparison.row("odd").to_teacher.p_holm is None
+    assert not comparison.row("odd").to_teacher.is_shown
+    assert comparison.row("odd").macro_f1.interval == runs[1].result.test.macro_f1_interval
+    assert findings(comparison)[0].startswith("No method is shown to be the best")
+    assert pair_table(comparison) == calibration_table(comparison) == ()
+    assert plots.reliability_diagrams(comparison) is None
+
+
+def test_one_class_alone_is_flagged_and_told():
+    comparison = compare_runs([run("teacher"), run("odd", constant=True)])
+    assert comparison.row("odd").flags == ("one class",)
+    assert any("gave every test row the same class" in sentence for sentence in findings(comparison))
+
+
+def test_a_class_of_few_test_rows_is_warned_of():
+    runs = [run("teacher", names=("rare", "common"), wrong=range(3), rows=14)]
+    rare = compare_runs(runs).scarce_classes
+    assert rare
+    warning = next(
+        sentence for sentence in findings(compare_runs(runs)) if sentence.startswith("Fewer than 10 test rows")
+    )
+    assert all(f"{name} ({rows})" in warning for name, rows in rare.items())
+    assert not any(sentence.startswith("Fewer than 10") for sentence in findings(compare_runs([run("teacher")])))
+
+
+def test_class_and_probability_scores_are_those_of_scikit_learn():
+    record = run("odd", good=1.5)
+    row = compare_runs([record]).row("odd")
+    truth, probabilities = record.test_labels, calibrated(record.test_logits, temperature=1.0)
+    precision, recall, f1, _ = precision_recall_fscore_support(truth, record.test_predictions)
+    for index, scores in enumerate(row.classes.values()):
+        expected = [precision[index], recall[index], f1[index]]
+        assert [scores.precision.mean, scores.recall.mean, scores.f1.mean] == pytest.approx(expected, abs=1e-6)
+        assert scores.f1.interval.low < scores.f1.mean < scores.f1.interval.high
+    parts = [brier_score_loss(truth == index, probabilities[:, index]) for index in range(len(NAMES))]
+    assert row.brier_score.mean == pytest.approx(sum(parts), abs=1e-6)
+    assert row.macro_f1.mean == pytest.approx(f1_score(truth, record.test_predictions, average="macro"), abs=1e-6)
+    assert row.calibration[0].temperature == 1
+
+
+def test_comparison_json_is_the_whole_record(written):
+    runs, folder = written
+    text = (folder / "comparison.json").read_text(encoding="utf-8")
+    assert Comparison.model_validate_json(text) == compare_runs(runs)
+
+
+def test_every_number_of_the_main_tables_stands_in_comparison_json(written):
+    _, folder = written
+    comparison = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    by_method = {row["method"]: row for row in comparison["rows"]}
+    sections = (folder / "report.md").read_text(encoding="utf-8").split("\n## ")
+    told = 0
+    for title in ("All methods", "Do they really differ?", "F1 of each class", "Can the probabilities be trusted?"):
+        section = next(part for part in sections if part.startswith(title))
+        for line in [line for line in section.splitlines() if line.startswith("| ")][2:]:
+            method, *cells = [cell.strip() for cell in line.strip("|").split("|")]
+            pairs = [pair for pair in comparison["pairs"] if method in (pair["first"], pair["second"])]
+            known = shown_forms([by_method[method], pairs])
+            for shown in re.findall(r"\d[\d,]*(?:\.\d+)?", " ".join(cells).replace("95 %", "")):
+                assert shown in known, f"{title}, {method}: {shown}"
+                told += 1
+    assert told > 150
+
+
+def shown_forms(part):
+    """Return every number below a part of a JSON document in all forms in which a report may show it."""
+    if isinstance(part, dict | list):
+        return {
+            form for inner in (part.values() if isinstance(part, dict) else part) for form in shown_forms(inner)
+        } | ({str(len(part))} if isinstance(part, list) else set())
+    if isinstance(part, bool) or not isinstance(part, int | float):
+        return set()
+    size = abs(part)
+    forms = {f"{size:.3f}", f"{100 * size:.1f}", f"{size:,.0f}", f"{size / 1e6:.1f}", f"{size:.1f}", f"{size / 60:.1f}"}
+    return forms | ({"0.001"} if size < 0.001 else set())
