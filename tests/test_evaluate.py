@@ -22,16 +22,14 @@ from distilora.data.tokens import encode_texts
 from distilora.errors import ConfigError, DataError, HubError, ModelError
 from distilora.evaluation.metrics import evaluate_logits
 from distilora.models.adapters import add_lora
-from distilora.models.encoders import find_encoder, load_classifier, load_tokenizer, save_trained
+from distilora.models.encoders import find_encoder, load_classifier, load_tokenizer
 from distilora.models.inference import compute_logits
-from distilora.runs import MODEL_FOLDER, EncoderIdentity, complete_run, run_folder
-from report_cases import run as finished_run
+from distilora.runs import MODEL_FOLDER
 from test_cli import run
-from tiny import save_tiny_encoder
 from tiny_bundle import save_tiny_bundle, save_tiny_ensemble
 from tiny_experiment import comments, save_comments
+from untrained_experiment import LABELS, save_untrained_experiment
 
-LABELS = ("civil", "toxic")
 COLUMNS = ("functionality", "case_id", "test_case", "label_gold", "target_ident", "direction")
 CASES = (
     ("derog_neg_emote_h", 1, "i hate all dog people", "hateful", "dog people", "general"),
@@ -69,21 +67,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
-    """An experiment whose teacher and LoRA run have random models, as if they had been trained."""
-    folder = tmp_path_factory.mktemp("experiment")
-    encoder = find_encoder(str(save_tiny_encoder(folder / "bert")))
-    tokenizer = load_tokenizer(encoder, max_length=12)
-    for method in ("teacher", "lora"):
-        model, fresh = load_classifier(encoder, labels=LABELS, seed=3)
-        if method == "lora":
-            model = add_lora(model, LoraSettings(), fresh=fresh, encoder=encoder, seed=4)
-        partial = folder / method / "partial"
-        save_trained(model, tokenizer, partial / MODEL_FOLDER)
-        identity = EncoderIdentity(name=encoder.name, sha256=encoder.sha256, max_length=12)
-        result = finished_run(method, names=LABELS, encoder=identity).result
-        logits = {"test": np.zeros((1, 2)), "test_labels": np.zeros(1, dtype=np.int64)}
-        complete_run(partial, run_folder(folder, method, 0), result=result, logits=logits)
-    return folder
+    return save_untrained_experiment(tmp_path_factory.mktemp("experiment"))
 
 
 def save_rows(path, header, rows):
