@@ -52,8 +52,7 @@ def client(temporary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def _nothing_is_left(temporary: Path, client: TestClient) -> Iterator[None]:
     yield
     assert not list(temporary.iterdir())
-    slots = getattr(client.app.state, "file_slots", None)
-    assert slots is None or slots.free == LIMITS["files"]
+    assert client.app.state.served.file_slots.free == LIMITS["files"]
 
 
 def send(
@@ -383,7 +382,7 @@ def test_a_client_that_takes_nothing_loses_its_place(tmp_path: Path, temporary: 
 
     with serving(tmp_path, feedback=False, limits={"body_s": 0.2}) as client:
         asyncio.run(take_nothing(client))
-        assert client.app.state.file_slots.free == 2
+        assert client.app.state.served.file_slots.free == 2
 
 
 def test_one_file_too_many_at_once_is_put_off(client: TestClient) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -10,6 +11,7 @@ from fastapi import Depends, Request
 from distilora.serve.batcher import Batcher
 from distilora.serve.catalog import Catalog
 from distilora.serve.feedback.store import FeedbackStore
+from distilora.serve.files.slots import Slots
 from distilora.serve.metrics import Metrics
 from distilora.serve.settings import ServeSettings
 
@@ -33,6 +35,11 @@ class Served:
     feedback: FeedbackStore | None = None
     """Absent where feedback is off."""
     phase: Phase = field(default_factory=Phase)
+
+    @cached_property
+    def file_slots(self) -> Slots:
+        """Places for files that are answered at once."""
+        return Slots(self.settings.limits.files)
 
 
 def served_by(request: Request) -> Served:

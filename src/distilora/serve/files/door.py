@@ -17,7 +17,6 @@ from distilora.serve.catalog import ServedModel
 from distilora.serve.checks import check_threshold
 from distilora.serve.files.answering import answer_file
 from distilora.serve.files.fields import MOST_FIELDS, FileFields, fields_in, sent_file
-from distilora.serve.files.slots import Slots
 from distilora.serve.files.spooling import OpenedFile, open_sent
 from distilora.serve.files.streaming import WorkResponse
 from distilora.serve.files.writing import Start, writer_for
@@ -50,21 +49,13 @@ async def answer_request(request: Request, served: Served) -> Response:
 
 async def _hold_place(request: Request, served: Served, *, held: ExitStack) -> None:
     try:
-        held.enter_context(_slots(request, served).one())
+        held.enter_context(served.file_slots.one())
     except Problem:
         # A client that is still sending would else see its connection cut instead of the answer.
         with suppress(ClientDisconnect):
             async for _ in request.stream():
                 pass
         raise
-
-
-def _slots(request: Request, served: Served) -> Slots:
-    state = request.app.state
-    if not hasattr(state, "file_slots"):
-        state.file_slots = Slots(served.settings.limits.files)
-    slots: Slots = state.file_slots
-    return slots
 
 
 async def _read(request: Request, served: Served) -> tuple[FileFields, OpenedFile, ServedModel]:
