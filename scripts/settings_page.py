@@ -12,9 +12,12 @@ from distilora.config import (
     DataSettings,
     DistillationSettings,
     EncoderSettings,
+    EvidenceSettings,
     ExportSettings,
     LoraSettings,
+    ReportSettings,
     Settings,
+    SuitesSettings,
     TrainingSettings,
     to_toml,
 )
@@ -27,6 +30,9 @@ _TABLES: dict[str, type[Settings]] = {
     "distillation": DistillationSettings,
     "lora": LoraSettings,
     "export": ExportSettings,
+    "evidence": EvidenceSettings,
+    "suites": SuitesSettings,
+    "report": ReportSettings,
 }
 _INTRODUCTION = f"""\
 # Settings

@@ -22,7 +22,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from distilora.bundles.bundle import Bundle, open_bundle
-from distilora.report import write_report
+from distilora.report import compare_runs, write_report
 from report_cases import usual_runs
 from serving_cases import BUNDLES
 from tiny_bundle import save_tiny_bundle
@@ -154,7 +154,8 @@ def running(
         paths.append(save_tiny_bundle(folder / "worn", name="worn"))
         (folder / "worn" / "model.onnx").write_bytes(b"worn out")
     if report:
-        write_report(usual_runs(seeds=2), experiment)
+        runs = usual_runs(seeds=2)
+        write_report(compare_runs(runs), runs, experiment)
     with _process([*map(str, paths), *words], key=key) as (process, address):
         yield Site(address, folders, process)
 

@@ -307,7 +307,7 @@ def assert_sound_everywhere(page: Page, name: str) -> None:
 
 def serious_faults(page: Page, *, colours_only: bool) -> list[str]:
     """Return what axe-core calls serious or critical, by each of its rules or by those on colours."""
-    # The report's frame lets no script run, axe's neither.
+    # The report's frame lets only the report's own script run, not axe's; its tests look into it.
     options: dict[str, object] = {"resultTypes": ["violations"], "iframes": False}
     if colours_only:
         options["runOnly"] = ["cat.color"]

@@ -1,16 +1,16 @@
-"""The other pages in a real browser: the report, the API's description, signing in, and what is said when it fails."""
+"""The other pages in a real browser: the API's description, signing in, and what is said when it fails."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from browser_cases import EXPERIMENT, KEY, TEXT, Site, classify, running, visiting
+from browser_cases import KEY, TEXT, Site, classify, running, visiting
 from distilora.serve.problems import KINDS
 
 REQUESTS = 12
@@ -23,7 +23,7 @@ HALF_A_REQUEST = (
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with running(tmp_path_factory.mktemp("served"), key=KEY, report=True) as site:
+    with running(tmp_path_factory.mktemp("served"), key=KEY) as site:
         yield site
 
 
@@ -98,30 +98,6 @@ def test_whoever_is_signed_out_meanwhile_loses_nothing(browser: Browser, site: S
         page.get_by_role("button", name="Classify").click()
         expect(page.locator("#result .label")).to_be_visible()
         expect(page.get_by_role("alert")).to_have_count(0)
-
-
-def test_the_report_is_in_its_frame_with_its_figures_drawn(browser: Browser, site: Site) -> None:
-    # The frame lets no script run; what is blocked there is what this test looks with.
-    with visiting(browser, site, expected=["Blocked script execution"]) as page:
-        sign_in(page)
-        page.get_by_role("link", name="Report").click()
-        report = page.frame_locator("iframe")
-        expect(report.get_by_role("heading", level=1)).to_be_visible()
-        expect(report.locator("script")).to_have_count(0)
-        figures = report.locator("figure svg")
-        assert figures.count() >= 5
-        for figure in figures.all():
-            box = figure.bounding_box()
-            assert box is not None
-            assert min(box["width"], box["height"]) > 100
-        # Only the report's own style gives the page another font than the browser's.
-        assert "sans-serif" in report.locator("body").evaluate("body => getComputedStyle(body).fontFamily")
-        report.get_by_role("link").first.click()
-        assert page.url.endswith("/report")
-        with page.expect_popup() as popup:
-            page.get_by_role("link", name=f"Open {EXPERIMENT} in its own window").click()
-        expect(popup.value.get_by_role("heading", level=1)).to_be_visible()
-        assert popup.value.url.endswith(f"/report/document/{quote(EXPERIMENT)}")
 
 
 def test_the_api_page_leads_to_every_address_and_every_problem(page: Page) -> None:

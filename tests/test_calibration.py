@@ -20,7 +20,7 @@ from distilora.evaluation.calibration import (
     reliability_bins,
 )
 from distilora.evaluation.curves import PrecisionRecallCurve, precision_recall_curve
-from distilora.export.calibration import fit_temperature
+from distilora.evaluation.temperature import fit_temperature
 
 Classes = NDArray[np.int64]
 

@@ -96,7 +96,7 @@ def compared(tmp_path_factory):
 
 def test_a_comparison_for_a_program_prints_json_alone(compared):
     folder, found, told = compared
-    assert {row["method"] for row in found["comparison"]["rows"]} == {"teacher", "odd", "majority", "tfidf"}
+    assert {row["method"] for row in found["comparison"]["methods"]} == {"teacher", "odd", "majority", "tfidf"}
     assert found["report"] == str(folder / "report.html")
     assert found["bundles"] == {name: str(folder / name / "bundle") for name in ("teacher", "odd")}
     assert all((Path(path) / "distilora.json").is_file() for path in found["bundles"].values())

@@ -267,7 +267,10 @@ def test_a_positive_class_that_is_none_gets_the_nearest_one(csv_path: Path) -> N
     [
         ("gone.csv", "gone.csv: no such file; give the path of a file that ends in .csv, .tsv, .jsonl"),
         ("src", "src: is a folder; give a file that ends in .csv"),
-        ("davidsn", '"davidsn" is no source of comments; did you mean "davidson"?; allowed are sample, davidson,'),
+        (
+            "davidsn",
+            '"davidsn" is no source of comments; did you mean "davidson"?; allowed are sample, ',
+        ),
         ("x" * 5000, '"xxxxxxxxxx'),
     ],
 )

@@ -13,13 +13,13 @@ import pytest
 from distilora.assess.assessing import assess_hatecheck, assess_labelled
 from distilora.assess.matching import positive_names
 from distilora.assess.models import open_model
-from distilora.assess.records import Assessment
 from distilora.assess.sources import read_hatecheck, read_identity
 from distilora.assess.wording import describe
 from distilora.bundles.bundle import open_bundle
 from distilora.config import DataSettings, LoraSettings
 from distilora.data.tokens import encode_texts
 from distilora.errors import ConfigError, DataError, HubError, ModelError
+from distilora.evaluation.assessments import Assessment
 from distilora.evaluation.metrics import evaluate_logits
 from distilora.models.adapters import add_lora
 from distilora.models.encoders import find_encoder, load_classifier, load_tokenizer
@@ -328,7 +328,7 @@ def test_hatecheck_on_the_hub_is_wanted_in_one_line_where_there_is_no_network(mo
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     with pytest.raises(HubError, match="Paul/hatecheck") as caught:
         read_hatecheck("Paul/hatecheck")
-    assert "--data test_suite_cases.csv" in str(caught.value)
+    assert "give its file: test_suite_cases.csv of https://" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

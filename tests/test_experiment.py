@@ -255,7 +255,7 @@ def test_a_void_teacher_makes_its_students_void_and_the_table_is_still_built(hom
         assert (runs[method].result.test, runs[method].result.validation) == (None, None)
         assert {path.name for path in runs[method].folder.iterdir()} == {"config.toml", "history.jsonl", "result.json"}
     comparison = compare_runs(load_experiment(tmp_path / "out"))
-    assert {row.method for row in comparison.rows} == {"majority", "tfidf", "teacher", "odd"}
+    assert {row.method for row in comparison.methods} == {"majority", "tfidf", "teacher", "odd"}
     report = write_report(load_experiment(tmp_path / "out"), tmp_path / "report")
     assert "void" in report.read_text(encoding="utf-8")
 

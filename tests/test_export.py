@@ -344,6 +344,18 @@ def test_the_card_is_one_that_the_hub_reads_with_the_scores_in_it(
     assert "distilora serve THIS_FOLDER" in card.text
 
 
+def test_a_bundle_has_its_own_card_and_not_that_of_the_trained_model(
+    runs: dict[str, RunRecord], materials: Materials, tmp_path: Path
+) -> None:
+    theirs = runs["odd"].folder / "model" / "README.md"
+    theirs.write_text("---\ntags:\n- distilora\n---\n\n# The card of the trained model\n")
+    export_run(runs["odd"], materials, tmp_path / "out", settings=FP32)
+    theirs.unlink()
+    card = ModelCard.load(tmp_path / "out" / "README.md")
+    assert "The card of the trained model" not in card.text
+    assert {"distilora", "onnx", "fp32"} <= set(card.data.tags)
+
+
 def test_foreign_names_cannot_write_markdown_or_front_matter_into_the_card(tmp_path: Path) -> None:
     nasty = "a|b <script> *x* [l](u)\n---\nlicense: mit\n# head `c`"
     manifest = _manifest_with_labels(tmp_path, ("civil", nasty))

@@ -24,7 +24,7 @@ from distilora.analysis.similarity import cka_matrix, linear_cka
 from distilora.analysis.states import can_leave_out_layers, layer_vectors, logits_without_layers
 from distilora.config import ExperimentSettings
 from distilora.data.tokens import EncodedTexts
-from distilora.errors import ModelError, RunError, VoidRunError
+from distilora.errors import DistiloraError, ModelError, RunError, VoidRunError
 from distilora.experiment.materials import Materials, prepare
 from distilora.experiment.runner import run_methods
 from distilora.models.encoders import find_encoder, load_classifier
@@ -125,7 +125,8 @@ def test_scores_without_a_layer_are_those_of_a_model_really_cut(
     model, batch = classifiers[family], texts()
     before = weights_hash(model)
     found = logits_without_layers(model, batch)
-    assert list(found) == [1, 2, 3, 4]
+    assert sorted(found) == [0, 1, 2, 3, 4]
+    np.testing.assert_allclose(found.pop(0), compute_logits(model, batch), atol=2e-5)
     for number, logits in found.items():
         if family == "modernbert" and number == 1:
             continue  # a student that begins with its second layer drops that layer's norm; see the next test
@@ -401,6 +402,61 @@ def test_chosen_texts_score_as_they_do_among_all(classifiers: dict[str, PreTrain
     batch, rows = texts(), np.array([1, 4, 8])
     few = compute_logits(classifiers["bert"], chosen_texts(batch, rows))
     np.testing.assert_allclose(few, compute_logits(classifiers["bert"], batch)[rows], atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_half_precision_moves_similarities_by_less_than_a_hundredth(
+    family: str, classifiers: dict[str, PreTrainedModel]
+) -> None:
+    model, batch = classifiers[family], texts(60)
+    exact = layer_vectors(model, batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded, logits = layer_vectors(model, batch), logits_without_layers(model, batch)
+    for pooling, vectors in rounded.items():
+        assert vectors.dtype == np.float32
+        assert not np.array_equal(vectors, exact[pooling])
+        same, other = (np.array(cka_matrix(found[pooling]), dtype=float) for found in (exact, rounded))
+        np.testing.assert_allclose(other[1:, 1:], same[1:, 1:], atol=1e-2)
+    assert all(scores.dtype == np.float32 for scores in logits.values())
+
+
+def test_an_analysis_computes_in_the_precision_and_with_the_threads_of_training(
+    records: list[RunRecord], materials: Materials
+) -> None:
+    exact = analyse_layers(named(records, "teacher"), materials, settings=AnalysisSettings(validation_rows=100))
+    training = {**materials.settings.training, "precision": "bf16"}
+    half = replace(materials, settings=materials.settings.model_copy(update={"training": training}))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)  # the experiment asks for 1
+        rounded = analyse_layers(named(records, "teacher"), half)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert (exact.precision, rounded.precision) == ("fp32", "bf16")
+    for layer in rounded.layers[1:]:
+        assert layer.left_out is not None
+        assert layer.left_out.macro_f1 + layer.left_out.macro_f1_lost == pytest.approx(rounded.macro_f1)
+
+
+def test_each_teacher_is_told_of_once_and_only_where_there_was_work(
+    records: list[RunRecord], materials: Materials
+) -> None:
+    told: list[str] = []
+    analyse_experiment(records, materials, tell=told.append)
+    assert told == ["layers of teacher seed 0: 1/1 done"]
+    shutil.rmtree(named(records, "teacher").folder / "model")  # what is known needs no model
+    assert len(analyse_experiment(records, materials, tell=told.append)[0].compared) == 2
+    assert len(told) == 1
+
+
+def test_a_family_that_is_not_known_is_an_error_that_a_caller_can_catch(
+    records: list[RunRecord], materials: Materials
+) -> None:
+    config = named(records, "teacher").folder / "model" / "config.json"
+    config.write_text(config.read_text().replace('"model_type": "bert"', '"model_type": "albert"'))
+    with pytest.raises(DistiloraError, match="albert"):
+        analyse_experiment(records, materials)
 
 
 # --- figures --------------------------------------------------------------------------------------------------------

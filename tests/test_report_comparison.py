@@ -16,7 +16,7 @@ def test_the_best_macro_f1_comes_first_and_void_methods_last():
     comparison = compare_runs(usual_runs())
     scores = [row.macro_f1.mean for row in comparison.scored]
     assert scores == sorted(scores, reverse=True)
-    assert [row.method for row in comparison.rows][-1] == "even"
+    assert [row.method for row in comparison.methods][-1] == "even"
     assert {"majority", "tfidf"} < {row.method for row in comparison.scored}
 
 

@@ -41,7 +41,7 @@ def test_an_experiment_stands_for_the_bundle_of_every_method_the_best_on_validat
     assert catalog.find(None).name == "odd"
     assert catalog.find("even").bundle.threads == 1
     assert catalog.unavailable == ()
-    assert catalog.reports == {"davidson": experiment / "report.html"}
+    assert catalog.reports == {"davidson": experiment}
 
 
 def test_a_bundle_has_the_name_of_its_method_its_size_and_no_report(tmp_path: Path) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import resources
@@ -16,12 +20,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from distilora.report import compare_runs, write_report
 from distilora.serve import answers
 from distilora.serve.page.influence import pieces, step_of
 from distilora.serve.page.prose import blocks, parts
 from distilora.serve.page.results import opinions
 from distilora.serve.problems import KINDS
 from distilora.serve.records import CompareRequest, WordInfluence
+from report_cases import usual_runs
 from serving_cases import client, serving
 
 TEXT = "you are all idiots"
@@ -305,22 +311,68 @@ def test_names_of_labels_are_text_and_of_many_classes_the_likeliest_have_bars(tm
             assert "All 22 classes" in page.texts["result"]
 
 
-def test_the_report_is_framed_and_its_own_policy_lets_it_run_nothing(browser: TestClient, tmp_path: Path) -> None:
-    report = tmp_path / "report.html"
-    report.write_text("<!DOCTYPE html><title>Which one?</title>", encoding="utf-8")
-    served = browser.app.state.served
-    catalog = replace(served.catalog, reports={"runs & März": report, "other": tmp_path / "gone.html"})
-    with client(replace(served, catalog=catalog)) as asking:
+def test_the_report_is_framed_and_its_policy_lets_it_run_its_own_script_alone(
+    browser: TestClient, tmp_path: Path
+) -> None:
+    experiment = tmp_path / "runs & März"
+    runs = usual_runs()
+    write_report(compare_runs(runs), runs, experiment)
+    with reporting(browser, {"runs & März": experiment, "other": tmp_path / "gone"}) as asking:
         page = Page(asking.get("/report").text)
-        document = asking.get(page.all("iframe")[0]["src"])
+        frame = page.all("iframe")[0]
         assert_sound(page)
+        assert frame["sandbox"] == "allow-scripts allow-downloads"
         assert [option.get("selected") for option in page.all("option")] == ["", None]
-        assert document.text == report.read_text(encoding="utf-8")
-        policy = document.headers["content-security-policy"].split("; ")
-        assert {"sandbox", "default-src 'none'", "frame-ancestors 'self'"} <= set(policy)
-        assert asking.get("/report/document/other").status_code == 503
+        for path in ("report.html", "odd/report.html", "even/report.html"):
+            document = asking.get(frame["src"].removesuffix("report.html") + path)
+            assert document.text == (experiment / path).read_text(encoding="utf-8")
+            policy = document.headers["content-security-policy"].split("; ")
+            assert {"sandbox allow-scripts allow-downloads", "default-src 'none'", "frame-ancestors 'self'"} <= {
+                *policy
+            }
+            (script,) = (rule for rule in policy if rule.startswith("script-src"))
+            assert script in document.text.partition("</head>")[0]
+            assert script.removeprefix("script-src ") == f"'{hash_of_the_script(document.text)}'"
+        assert asking.get("/report/document/open/other/report.html").status_code == 503
         assert asking.get("/report?name=none").status_code == 404
-        assert asking.get("/report/document/..%2f..%2fetc%2fpasswd").status_code == 404
+
+
+def hash_of_the_script(page: str) -> str:
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
+
+
+@contextmanager
+def reporting(browser: TestClient, reports: dict[str, Path]) -> Iterator[TestClient]:
+    served = browser.app.state.served
+    with client(replace(served, catalog=replace(served.catalog, reports=reports))) as asking:
+        yield asking
+
+
+def test_of_an_experiment_only_its_report_and_lists_of_rows_are_sent(browser: TestClient, tmp_path: Path) -> None:
+    experiment = tmp_path / "trial"
+    there = ("report.html", "odd/report.html", "odd/disagreements.csv", "label-errors.csv")
+    for path in (*there, "results.csv", "odd/result.json", "odd/seed-0/report.html", ".git/report.html"):
+        (experiment / path).parent.mkdir(parents=True, exist_ok=True)
+        (experiment / path).write_text("row,text\r\n", encoding="utf-8")
+    (tmp_path / "report.html").write_text("not to be sent", encoding="utf-8")
+    with reporting(browser, {"trial": experiment}) as asking:
+        for path in there:
+            assert asking.get(f"/report/document/open/trial/{path}").status_code == 200
+        for path in (
+            *("results.csv", "odd/result.json", "odd/seed-0/report.html", ".git/report.html", "odd//report.html", ""),
+            *("../report.html", "..%2freport.html", "%2e%2e/report.html", "odd/../../report.html", "/report.html"),
+            *("odd%00/report.html", "report.html/", "..%5creport.html"),
+        ):
+            answer = asking.get(f"/report/document/open/trial/{path}")
+            assert answer.status_code == 404, path
+            assert "not to be sent" not in answer.text
+        sent = asking.get("/report/document/open/trial/odd/disagreements.csv")
+        assert (sent.headers["content-type"], sent.headers["content-disposition"]) == (
+            "text/csv; charset=utf-8",
+            "attachment",
+        )
+        assert asking.get("/report/document/open/none/report.html").status_code == 404
 
 
 def test_the_page_of_the_api_shows_every_operation_and_explains_every_problem(browser: TestClient) -> None:

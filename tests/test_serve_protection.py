@@ -373,8 +373,27 @@ def test_a_forged_or_ended_cookie_opens_nothing(make):
 
 
 @given(st.text(max_size=100))
-def test_no_text_at_all_is_a_cookie(text):
+def test_no_text_at_all_is_a_cookie_or_a_ticket(text):
     assert not gate_for(KEY).knows(text)
+    assert not gate_for(KEY).admits(text)
+
+
+def test_a_ticket_opens_reports_and_nothing_else(make):
+    ask, gate = make(api_key=KEY), gate_for(KEY)
+    ticket = gate.ticket()
+    assert ask.get(f"/report/document/{ticket}/trial/report.html").status_code == 404  # let in; nothing is there
+    for path in (f"/report/{ticket}", f"/report/document/x/{ticket}/report.html", f"/v1/ask/{ticket}", f"/{ticket}"):
+        assert ask.get(path).status_code == 401, path
+    assert ask.post(f"/report/document/{ticket}/trial/report.html").status_code == 401
+    assert ask.get("/v1/ask/1", headers={"Cookie": f"{COOKIE}={ticket}"}).status_code == 401
+
+
+def test_a_forged_or_ended_ticket_opens_nothing(make):
+    ask, gate, now = make(api_key=KEY), gate_for(KEY), time.time()
+    ended = gate.ticket(now_s=now - COOKIE_S - 2)
+    for forged in (ended, gate.cookie(), Gate("another key, as long").ticket(), "open", "", "reports 1.x"):
+        assert not gate.admits(forged), forged
+        assert ask.get(f"/report/document/{forged}/trial/report.html").status_code == 401, forged
 
 
 def test_a_wrong_key_is_said_to_be_wrong_and_soon_must_wait(make):

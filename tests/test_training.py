@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,7 @@ from distilora.models.inference import compute_logits
 from distilora.models.students import build_student
 from distilora.models.weights import weights_hash
 from distilora.training.arguments import default_learning_rate, training_arguments
+from distilora.training.callbacks import TrainingMemory
 from distilora.training.loop import train_model
 from distilora.training.trainer import LiveTeacher
 from tiny import save_tiny_encoder
@@ -236,3 +240,57 @@ def test_a_learning_rate_must_have_been_chosen(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="learning_rate is not set"):
         training_arguments(TrainingSettings(), folder=tmp_path, seed=0)
     assert default_learning_rate("lora", width=384) > default_learning_rate("lora", width=768)
+
+
+BALLAST_MIB = 300
+
+
+@contextmanager
+def ballast() -> Iterator[None]:
+    """Hold much memory meanwhile."""
+    held = np.ones(BALLAST_MIB * 2**20, dtype=np.uint8)
+    yield
+    del held
+
+
+def test_peak_memory_counts_what_is_held_during_a_training_and_nothing_before_it(encoder: Path, tmp_path: Path) -> None:
+    with ballast():
+        heavy = train_model(classifier(encoder), task(tmp_path / "heavy"), scores=scores).memory_mib
+    light = train_model(classifier(encoder), task(tmp_path / "light"), scores=scores).memory_mib
+    assert heavy is not None
+    assert light is not None
+    assert BALLAST_MIB - 50 < heavy - light < BALLAST_MIB + 50
+
+
+def test_peak_memory_of_a_training_that_was_broken_off_is_the_most_of_all_stretches(
+    encoder: Path, tmp_path: Path
+) -> None:
+    calls = iter(range(2))
+
+    def interrupt(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
+        if next(calls) == 1:
+            raise KeyboardInterrupt
+        return scores(logits, labels)
+
+    with ballast(), pytest.raises(KeyboardInterrupt):
+        train_model(classifier(encoder), task(tmp_path / "broken"), scores=interrupt)
+    resumed = train_model(classifier(encoder), task(tmp_path / "broken"), scores=scores).memory_mib
+    undisturbed = train_model(classifier(encoder), task(tmp_path / "whole"), scores=scores).memory_mib
+    assert resumed is not None
+    assert undisturbed is not None
+    assert resumed > undisturbed + BALLAST_MIB - 50
+
+
+def test_peak_memory_is_missing_where_one_epoch_could_not_be_told_from_what_was_before() -> None:
+    memory = TrainingMemory()
+    assert memory.peak_mib is None
+    cpu, other = (SimpleNamespace(device=torch.device(name)) for name in ("cpu", "mps"))
+    for args in (cpu, cpu):
+        memory.on_epoch_begin(args)
+        memory.on_epoch_end(args)
+    assert memory.peak_mib is not None
+    assert memory.peak_mib == max(peak for peak in memory.epoch_peaks if peak is not None)
+    memory.on_epoch_begin(other)
+    memory.on_epoch_end(other)
+    assert memory.epoch_peaks[-1] is None
+    assert memory.peak_mib is None

@@ -1,19 +1,30 @@
-"""The main job as one call: train every method, evaluate, write the report."""
+"""The main job as one call: train every method, evaluate, measure what else there is to know, write the report."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from distilora.analysis.layers import analyse_experiment
+from distilora.analysis.noise import measure_noise
+from distilora.assess.experiments import assess_suites, require_suite_settings
+from distilora.bench.costs import CostedModel, measure_costs
+from distilora.bundles.storage import is_bundle
 from distilora.config import ExperimentSettings
-from distilora.experiment.materials import prepare
+from distilora.errors import ConfigError, DistiloraError
+from distilora.evaluation.labelled_texts import labelled_texts
+from distilora.experiment.materials import Materials, prepare
 from distilora.experiment.runner import run_methods
-from distilora.export.experiments import export_methods
-from distilora.report import Comparison, compare_runs, findings, write_report
-from distilora.runs import load_experiment
+from distilora.export.experiments import BUNDLE_FOLDER, export_methods
+from distilora.export.finding import best_run
+from distilora.report import Comparison, compare_runs, findings, read_evidence, write_report
+from distilora.report.evidence import keep_test_rows, write_report_settings
+from distilora.runs import RunRecord, load_experiment, locked
 
+Tell = Callable[[str], None]
 logger = logging.getLogger(__name__)
 
 
@@ -22,7 +33,7 @@ class Outcome:
     """What a comparison came to."""
 
     comparison: Comparison
-    """One row for each method, the best first."""
+    """Every number of the report; one row for each method, the best first."""
     findings: tuple[str, ...]
     """What it shows, in plain sentences."""
     report: Path
@@ -36,11 +47,12 @@ def compare(
     folder: str | Path,
     *,
     export: bool = True,
-    tell: Callable[[str], None] = logger.info,
+    tell: Tell = logger.info,
 ) -> Outcome:
     """Train and evaluate every method with every seed, write report and bundles, and return what it shows.
 
-    Runs that are complete are read, one that was broken off goes on where it stopped.
+    Runs that are complete are read, one that was broken off goes on where it stopped; so does what is measured
+    afterwards.
 
     Args:
         settings: of the experiment, as :func:`distilora.read_experiment` returns them.
@@ -51,10 +63,64 @@ def compare(
     Raises:
         DistiloraError: comments, encoder, settings or folder cannot be used.
     """
+    experiment = Path(folder)
     materials = prepare(settings)
-    run_methods(materials, Path(folder), tell=tell)
-    records = load_experiment(Path(folder))  # with the methods and seeds of earlier calls
-    report = write_report(records, Path(folder))
-    bundles = export_methods(records, materials, Path(folder), tell=tell) if export else {}
-    comparison = compare_runs(records)
+    _check_wishes(settings, materials)
+    run_methods(materials, experiment, tell=tell)
+    records = load_experiment(experiment)  # with the methods and seeds of earlier calls
+    bundles = export_methods(records, materials, experiment, tell=tell) if export else {}
+    with locked(experiment):
+        _measure(records, materials, experiment, tell=tell)
+        evidence = read_evidence(experiment, records)
+        comparison = compare_runs(records, evidence)
+        report = write_report(comparison, records, experiment, evidence=evidence)
     return Outcome(comparison=comparison, findings=tuple(findings(comparison)), report=report, bundles=bundles)
+
+
+def _check_wishes(settings: ExperimentSettings, materials: Materials) -> None:
+    """Refuse what could not be answered at the end, before the long work begins."""
+    require_suite_settings(settings.suites, materials.comments.positive)
+    if settings.report.min_recall is not None and not materials.comments.positive:
+        raise ConfigError("report.min_recall: recall of which classes? Name them in data.positive (--positive CLASS)")
+
+
+def _measure(records: Sequence[RunRecord], materials: Materials, experiment: Path, *, tell: Tell) -> None:
+    """Write what is known of the runs beside their scores; what cannot be measured is told and left out."""
+    settings = materials.settings
+    write_report_settings(experiment, settings.report, goal=settings.export.goal)
+    keep_test_rows(experiment, labelled_texts(materials.comments, materials.splits.part("test")))
+    models = _models(records, experiment)
+    steps: dict[str, Callable[[], object]] = {}
+    if settings.evidence.noise_rows:
+        steps["noise"] = partial(measure_noise, records, materials, rows=settings.evidence.noise_rows, tell=tell)
+    if settings.evidence.layers:
+        steps["layers"] = partial(analyse_experiment, records, materials, tell=tell)
+    folders = {name: model.folder for name, model in models.items()}
+    steps["suites"] = partial(assess_suites, settings.suites, folders, experiment, tell=tell)
+    if settings.evidence.costs and models:
+        steps["costs"] = partial(
+            measure_costs,
+            models,
+            materials.words("test"),
+            experiment=experiment,
+            rounds=settings.evidence.latency_rounds,
+            threads=settings.training.get("threads"),
+            tell=tell,
+        )
+    for name, step in steps.items():
+        try:
+            step()
+        except DistiloraError as error:
+            tell(f"{name}: not measured: {error}")
+
+
+def _models(records: Sequence[RunRecord], experiment: Path) -> dict[str, CostedModel]:
+    """Return what each method would ship, the teacher's first: its bundle, else its run that is best on validation."""
+    models: dict[str, CostedModel] = {}
+    methods = dict.fromkeys(record.result.method for record in records if record.result.kind != "baseline")
+    for name in sorted(methods, key=lambda method: method != "teacher"):
+        best = best_run([record for record in records if record.result.method == name])
+        if best is not None:
+            bundle = experiment / name / BUNDLE_FOLDER
+            models[name] = CostedModel(best.result.seed, bundle if is_bundle(bundle) else best.folder)
+    return models

@@ -169,6 +169,51 @@ class ExportSettings(Settings):
         return goal
 
 
+class EvidenceSettings(Settings):
+    """``[evidence]``: what is measured once the runs are complete."""
+
+    costs: bool = Field(True, description="time, memory and size of each method's model, side by side")
+    latency_rounds: int = Field(3, ge=1, le=100, description="rounds in which all models are timed in turn")
+    noise_rows: int = Field(
+        1000, ge=0, description="test rows that are answered again with typed noise, at most; 0: none"
+    )
+    layers: bool = Field(True, description="what each layer of the teacher knows")
+
+
+class SuitesSettings(Settings):
+    """``[suites]``: data on hard cases and on groups that every method is tried on; needs ``data.positive``."""
+
+    hatecheck: str | None = Field(None, description="a file with HateCheck's columns, or a hub id")
+    identity: str | None = Field(
+        None,
+        description="comments with the identities they mention: a file, a hub id, or sample-identities, English "
+        "sentences that come with distilora, the same of each group",
+    )
+    identity_text: str | None = Field(None, description="its column of texts; absent: guessed")
+    identity_label: str | None = Field(None, description="its column of labels; absent: guessed")
+    identity_group: str | None = Field(None, description="its column of groups; absent: guessed")
+
+
+class ReportSettings(Settings):
+    """``[report]``: what a recommended model must keep to, and which comments the report shows."""
+
+    max_size_mb: float | None = Field(None, gt=0, description="largest size of all that is shipped, in 10^6 bytes")
+    max_latency_ms: float | None = Field(
+        None, gt=0, description="longest time for one text of the longest measured length, 95 of 100 times, in ms"
+    )
+    min_recall: float | None = Field(
+        None, ge=0, le=1, description="least recall of the positive classes together, on validation rows"
+    )
+    error_rows: int = Field(
+        50, ge=0, le=1000, description="test comments shown in each list of doubtful rows; 0: the report has no comment"
+    )
+
+    @property
+    def has_limits(self) -> bool:
+        """Return whether a recommended model must keep to anything."""
+        return any(limit is not None for limit in (self.max_size_mb, self.max_latency_ms, self.min_recall))
+
+
 class MethodSettings(Settings):
     """One method, with everything that holds for it."""
 
@@ -220,6 +265,9 @@ class ExperimentSettings(Settings):
     distillation: Table = Field({}, description="loss weights and temperature for every student")
     lora: Table = Field({}, description="adapter settings for every LoRA method")
     export: ExportSettings = ExportSettings()
+    evidence: EvidenceSettings = EvidenceSettings()
+    suites: SuitesSettings = SuitesSettings()
+    report: ReportSettings = ReportSettings()
     run: Names = Field((), description="methods to run; absent: teacher, odd, even, lora and those of [methods]")
     seeds: Seeds = Field((0,), description="seeds of initialisation, dropout and batch order; a run for each")
     methods: dict[str, _MethodTable] = Field({}, description="own methods: [methods.NAME] like = 'odd', …")

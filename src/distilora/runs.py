@@ -87,6 +87,8 @@ class Result(Record):
     """Weights that must be stored to run the model (LoRA: encoder and adapter)."""
     training_seconds: float | None = None
     """The training loop alone, evaluations left out; resumed runs: the sum."""
+    training_memory_mib: float | None = None
+    """The most memory held meanwhile, all that the process holds included (on a GPU: allocated there)."""
     epochs: int | None = None
     """Epochs that were run."""
     best_epoch: int | None = None
@@ -127,6 +129,10 @@ class RunRecord:
     folder: Path
     test_logits: NDArray[np.float32] | None = None
     """Scores before softmax of each test row, shape (rows, classes); absent for a void run."""
+    validation_labels: NDArray[np.int64] | None = None
+    """True class of each validation row, shape (rows,); absent for a void run."""
+    validation_logits: NDArray[np.float32] | None = None
+    """Scores before softmax of each validation row, shape (rows, classes); absent for a void run."""
 
 
 def run_folder(experiment: Path, method: str, seed: int) -> Path:
@@ -194,6 +200,8 @@ def read_run(folder: Path) -> RunRecord:
         test_predictions=None if logits is None else logits["test"].argmax(axis=1),
         folder=folder,
         test_logits=None if logits is None else logits["test"],
+        validation_labels=None if logits is None else logits.get("validation_labels"),
+        validation_logits=None if logits is None else logits.get("validation"),
     )
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from distilora import guards
-from distilora.analysis.opening import SampledRows, open_model, require_same_data, sample_rows
+from distilora.analysis.opening import SampledRows, open_model, require_same_data, sample_rows, shared_training
 from distilora.analysis.probes import probe_predictions, probe_scores
+from distilora.analysis.progress import Progress
 from distilora.analysis.records import (
     POOLINGS,
     AnalysisSettings,
@@ -39,6 +42,8 @@ from distilora.evaluation.metrics import accuracy, macro_f1
 from distilora.experiment.materials import Materials
 from distilora.models.layers import layer_numbers
 from distilora.runs import RunRecord, read_logits, run_sha256
+from distilora.training.arguments import uses_bf16
+from distilora.training.threads import torch_threads
 
 _ANALYSED = ("student", "lora")
 logger = logging.getLogger(__name__)
@@ -53,31 +58,37 @@ def analyse_experiment(
 ) -> list[LayerAnalysis]:
     """Return what each sound teacher's layers know, compared with the students and adapters of the same seed.
 
+    Where all of it is known already, no model is opened.
+
     Args:
         records: the experiment's runs; void ones are left out.
         materials: of the same experiment.
         settings: how many rows; absent: the defaults.
-        tell: takes one line on what is done.
+        tell: takes one line for each teacher that is done.
 
     Raises:
         RunError: a run is of other data than the materials.
+        ModelError: a model cannot be opened, or its family is none that distilora knows.
     """
     sound = [record for record in records if record.result.void is None]
-    teachers = [record for record in sound if record.result.method == "teacher"]
-    return [
-        analyse_layers(
-            teacher,
-            materials,
-            compared=[
-                record
-                for record in sound
-                if record.result.kind in _ANALYSED and record.result.seed == teacher.result.seed
-            ],
-            settings=settings,
-            tell=tell,
-        )
-        for teacher in teachers
-    ]
+    beside = {
+        teacher.folder: [
+            run for run in sound if run.result.kind in _ANALYSED and run.result.seed == teacher.result.seed
+        ]
+        for teacher in sound
+        if teacher.result.method == "teacher"
+    }
+    teachers = [run for run in sound if run.folder in beside]
+    known = {run.folder: _known(run, beside[run.folder], settings or AnalysisSettings()) for run in teachers}
+    progress = Progress(total=sum(analysis is None for analysis in known.values()), tell=tell)
+    analyses = []
+    for teacher in teachers:
+        analysis = known[teacher.folder]
+        if analysis is None:
+            analysis = analyse_layers(teacher, materials, compared=beside[teacher.folder], settings=settings)
+            progress.tell_of(f"layers of {_name(teacher)}")
+        analyses.append(analysis)
+    return analyses
 
 
 def analyse_layers(
@@ -114,11 +125,29 @@ def analyse_layers(
     for run in (teacher, *wanted):
         require_same_data(run, materials)
     settings = settings or AnalysisSettings()
+    known = _known(teacher, wanted, settings)
+    if known is not None:
+        return known
+    training = shared_training(materials)
+    with torch_threads(training.threads), _precision(bf16=uses_bf16(training)):
+        return _made(teacher, materials, kept=_kept(teacher, settings), wanted=wanted, settings=settings, tell=tell)
+
+
+def _known(teacher: RunRecord, wanted: Sequence[RunRecord], settings: AnalysisSettings) -> LayerAnalysis | None:
+    """Return the analysis with exactly the wanted models, where all of it is known."""
     kept = _kept(teacher, settings)
-    known = {(model.method, model.seed, model.run_sha256): model for model in kept.compared} if kept else {}
-    if kept is not None and all(_identity(run) in known for run in wanted):
-        return kept.model_copy(update={"compared": tuple(known[_identity(run)] for run in wanted)})
-    return _made(teacher, materials, kept=kept, wanted=wanted, settings=settings, tell=tell)
+    if kept is None:
+        return None
+    known = {(model.method, model.seed, model.run_sha256): model for model in kept.compared}
+    if any(_identity(run) not in known for run in wanted):
+        return None
+    return kept.model_copy(update={"compared": tuple(known[_identity(run)] for run in wanted)})
+
+
+def _precision(*, bf16: bool) -> AbstractContextManager[object]:
+    """Compute in bfloat16 meanwhile, on the device on which models are opened."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=bf16)
 
 
 def _made(  # noqa: PLR0913
@@ -165,8 +194,7 @@ def _teacher_part(  # noqa: PLR0913
     tell(f"layers of {_name(teacher)}: probes of each layer, learnt from {len(train.labels):,} training rows")
     probes = _probes(layer_vectors(model, train.texts), vectors, parts=parts, strength=settings.probe_strength)
     tell(f"layers of {_name(teacher)}: each of {depth} layers left out in turn")
-    whole = read_logits(teacher.folder)["validation"][validation.positions]
-    left_out = _left_out(model, whole, validation)
+    whole, left_out = _left_out(teacher, model, validation)
     return LayerAnalysis(
         method=teacher.result.method,
         seed=teacher.result.seed,
@@ -175,6 +203,7 @@ def _teacher_part(  # noqa: PLR0913
         validation_rows=len(validation.labels),
         train_rows=len(train.labels),
         pooling=classifier_pooling(model),
+        precision="bf16" if torch.is_autocast_enabled(model.device.type) else "fp32",
         accuracy=accuracy(whole, validation.labels),
         macro_f1=macro_f1(whole, validation.labels),
         odd=layer_numbers("odd", depth),
@@ -207,18 +236,20 @@ def _probes(
     ]
 
 
-def _left_out(model: PreTrainedModel, whole: NDArray[np.floating], rows: SampledRows) -> dict[int, LeftOut]:
-    """Return, by layer number, what the teacher scores without that layer; empty where none can be left out.
+def _left_out(
+    teacher: RunRecord, model: PreTrainedModel, rows: SampledRows
+) -> tuple[NDArray[np.floating], dict[int, LeftOut]]:
+    """Return what the whole teacher says, and by layer number what it scores without that layer.
 
-    Args:
-        model: the teacher.
-        whole: what the whole teacher says before softmax, shape (rows, classes).
-        rows: that are scored.
+    Returns:
+        Scores before softmax, shape (rows, classes), computed as those without a layer were; where no layer can be
+        left out, those that the run has stored, and nothing else.
     """
     if not can_leave_out_layers(model):
-        return {}
+        return read_logits(teacher.folder)["validation"][rows.positions], {}
     scores = logits_without_layers(model, rows.texts)
-    return {number: _loss(whole, logits, rows) for number, logits in scores.items()}
+    whole = scores.pop(0)
+    return whole, {number: _loss(whole, logits, rows) for number, logits in scores.items()}
 
 
 def _loss(whole: NDArray[np.floating], without: NDArray[np.floating], rows: SampledRows) -> LeftOut:

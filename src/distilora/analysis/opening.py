@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from distilora.analysis.records import AnalysisSettings
+from distilora.config import TrainingSettings, validated
 from distilora.data.records import Part
 from distilora.data.samples import stratified_sample
 from distilora.data.tokens import EncodedTexts
@@ -67,6 +68,11 @@ def open_model(run: RunRecord, materials: Materials) -> PreTrainedModel:
     else:
         model = load_trained(folder, attention=attention)
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def shared_training(materials: Materials) -> TrainingSettings:
+    """Return what ``[training]`` says for every method: its threads and precision hold for what is measured, too."""
+    return validated(TrainingSettings, materials.settings.training, where="training")
 
 
 def require_same_data(run: RunRecord, materials: Materials) -> None:

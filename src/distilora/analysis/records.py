@@ -27,9 +27,9 @@ Absent where a layer's vectors are the same for all rows, as those of the first 
 class AnalysisSettings(Record):
     """On how many rows, and how, layers are looked at."""
 
-    validation_rows: int = Field(default=2000, ge=100)
+    validation_rows: int = Field(default=1500, ge=100)
     """Rows that are scored and compared, at most; a stratified sample."""
-    train_rows: int = Field(default=4000, ge=100)
+    train_rows: int = Field(default=3000, ge=100)
     """Training rows that probes learn from, at most; a stratified sample."""
     sample_seed: int = Field(default=0, ge=0)
     """Seed of both samples."""
@@ -94,6 +94,8 @@ class LayerAnalysis(Record):
     """Rows that the probes learnt from."""
     pooling: Pooling
     """How the teacher's own classifier reads the last layer."""
+    precision: Literal["bf16", "fp32"] = "fp32"
+    """In which states and scores were computed: as in training. Rounding moves them far less than the intervals."""
     accuracy: float
     """Of the whole teacher on these validation rows."""
     macro_f1: float

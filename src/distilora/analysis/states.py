@@ -37,7 +37,7 @@ def classifier_pooling(model: PreTrainedModel) -> Pooling:
 def layer_vectors(model: PreTrainedModel, texts: EncodedTexts) -> LayerVectors:
     """Return what enters the first layer and what leaves each layer, pooled over each text's tokens.
 
-    All layers are seen in one pass in float32, the states of all tokens of one batch at a time. ModernBERT's last norm
+    All layers are seen in one pass, the states of all tokens of one batch at a time. ModernBERT's last norm
     comes after the last layer and is not part of it.
 
     Args:
@@ -62,6 +62,7 @@ def layer_vectors(model: PreTrainedModel, texts: EncodedTexts) -> LayerVectors:
 
 def _keep_pooled(found: LayerVectors, rows: list[int], mask: Tensor, number: int, states: Tensor) -> None:
     """Keep the pooled vectors of one layer; ``states`` of shape (batch, tokens, width)."""
+    states = states.float()
     tokens = mask.unsqueeze(-1).to(states.dtype)  # (batch, tokens, 1)
     found["first"][number, rows] = states[:, 0].cpu().numpy()
     found["mean"][number, rows] = ((states * tokens).sum(dim=1) / tokens.sum(dim=1)).cpu().numpy()
@@ -73,7 +74,7 @@ def can_leave_out_layers(model: PreTrainedModel) -> bool:
 
 
 def logits_without_layers(teacher: PreTrainedModel, texts: EncodedTexts) -> dict[int, NDArray[np.float32]]:
-    """Return what a classifier says when one layer is left out and the rest is as it was, for each of its layers.
+    """Return what a classifier says when one layer is left out and the rest is as it was, for each, and as a whole.
 
     What goes into a layer is computed once: without layer k, the states that enter layer k go on to layer k + 1. That
     takes half the time of running each cut model whole. All is done on a copy.
@@ -83,7 +84,8 @@ def logits_without_layers(teacher: PreTrainedModel, texts: EncodedTexts) -> dict
         texts: what to score, at least one.
 
     Returns:
-        By number of the layer that is left out, from 1: scores before softmax, shape (texts, labels).
+        By number of the layer that is left out, from 1, and as 0 with none left out: scores before softmax, shape
+        (texts, labels).
 
     Raises:
         ModelError: the family is none that distilora knows, something else stands between its layers, or there is
@@ -97,7 +99,7 @@ def logits_without_layers(teacher: PreTrainedModel, texts: EncodedTexts) -> dict
     guards.require_own_storage(teacher, model)
     layers = list(layer_stack(model))
     shape = (len(texts), int(model.config.num_labels))
-    logits = {number: np.empty(shape, dtype=np.float32) for number in range(1, len(layers) + 1)}
+    logits = {number: np.empty(shape, dtype=np.float32) for number in range(len(layers) + 1)}
     with torch.inference_mode():
         for rows in _batches(texts):
             for number, scores in _without_each(model, layers, _inputs(model, texts, rows)):
@@ -109,9 +111,11 @@ def logits_without_layers(teacher: PreTrainedModel, texts: EncodedTexts) -> dict
 def _without_each(
     model: PreTrainedModel, layers: Sequence[nn.Module], inputs: dict[str, Tensor]
 ) -> Iterator[tuple[int, Tensor]]:
-    """Yield the number of each layer with the scores without it, the last layer first."""
+    """Yield the number of each layer with the scores without it, the last first, then 0 with those of the whole."""
     entering: list[Tensor] = []  # the states that go into each layer
     yield len(layers), _scores(model, layers[:-1], inputs, see=lambda _, states: entering.append(states))
+    # What left the last but one was the first token alone, so the whole starts from what went into it.
+    yield 0, _scores(model, layers[-2:], inputs, start=entering[-2])
     for number in range(1, len(layers)):
         yield number, _scores(model, layers[number:], inputs, start=entering[layer_index(number)])
 

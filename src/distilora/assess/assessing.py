@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from distilora.assess.matching import class_positions, positive_names, shared_order
 from distilora.assess.models import Model, Probabilities, require_positive
-from distilora.assess.records import AssessedModel, Assessment, Suite
 from distilora.assess.sources import read_hatecheck, read_identity, read_labelled
 from distilora.bundles.tokens import LongTexts
 from distilora.config import DataSettings
 from distilora.evaluation.answers import answer_changes
+from distilora.evaluation.assessments import AssessedModel, Assessment, Suite
 from distilora.evaluation.metrics import evaluate_answers
 from distilora.evaluation.suites.hatecheck import hatecheck_changes, hatecheck_scores
 from distilora.evaluation.suites.identity import identity_outcomes
@@ -99,6 +99,7 @@ def assess_hatecheck(
         suite="hatecheck",
         source=source,
         sha256=read.sha256,
+        groups_sha256=read.groups_sha256,
         rows=len(read.texts),
         long_texts=long_texts,
         notes=[
@@ -143,6 +144,7 @@ def assess_identity(
         suite="identity",
         source=settings.source,
         sha256=read.sha256,
+        groups_sha256=read.groups_sha256,
         rows=len(read.texts),
         long_texts=long_texts,
         notes=(*read.notes, *([note] if note else [])),
@@ -169,6 +171,7 @@ def _assessment(  # noqa: PLR0913 - what stands in the record
     sha256: str,
     rows: int,
     long_texts: LongTexts,
+    groups_sha256: str | None = None,
     notes: Sequence[str] = (),
 ) -> Assessment:
     assessed = tuple(
@@ -190,6 +193,7 @@ def _assessment(  # noqa: PLR0913 - what stands in the record
         suite=suite,
         source=source,
         sha256=sha256,
+        groups_sha256=groups_sha256,
         rows=rows,
         long_texts=long_texts,
         seed=SEED,

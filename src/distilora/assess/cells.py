@@ -33,7 +33,7 @@ def require_columns(table: Table, names: Sequence[str], *, hint: str = "") -> No
 
 
 def read_entries(
-    table: Table, columns: Sequence[str], entry: Callable[[Sequence[object]], Entry | str], *, skip: bool = False
+    table: Table, columns: Sequence[str], entry: Callable[[Sequence[object]], Entry | str], *, skip: bool | None = None
 ) -> tuple[list[Entry], list[Fault]]:
     """Return what is made of every row that can be used, and the faults of the others.
 
@@ -41,7 +41,7 @@ def read_entries(
         table: the source.
         columns: to read.
         entry: gives what a row's cells mean, or in words why they mean nothing.
-        skip: whether faulty rows may be left out.
+        skip: whether faulty rows are left out; absent: they cannot be, whatever is asked for.
 
     Raises:
         DataError: a row cannot be used and may not be skipped, or no row is left.
@@ -57,7 +57,7 @@ def read_entries(
     if faults and (not skip or not entries):
         raise DataError(
             f"{fault_line(table.source, faults[0])}; {len(faults):,} of {len(entries) + len(faults):,} rows cannot be "
-            f"used: mend them{'' if skip else ', or leave them out with --set data.faults=skip'}"
+            f"used: mend them{', or leave them out with --set data.faults=skip' if skip is False else ''}"
         )
     if not entries:
         raise DataError(f"{table.source}: there is a header but no row; add one row for each comment")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +38,9 @@ class HateCheckSource:
     texts: tuple[str, ...]
     cases: HateCheckCases
     sha256: str
+    """Of texts and labels."""
+    groups_sha256: str
+    """Of which case is of which functional test and target group."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +54,9 @@ class IdentitySource:
     groups: Mapping[str, NDArray[np.bool_]]
     """Which rows mention each group, shape (rows,)."""
     sha256: str
+    """Of texts and labels."""
+    groups_sha256: str
+    """Of which row mentions which groups."""
     notes: tuple[str, ...]
 
 
@@ -86,7 +94,7 @@ def read_hatecheck(source: str) -> HateCheckSource:
     except HubError:
         raise HubError(
             f"{source}: the hub cannot be reached and HateCheck is not stored here; give its file: "
-            f"--suite hatecheck --data test_suite_cases.csv (from {_HATECHECK_HOME})"
+            f"test_suite_cases.csv of {_HATECHECK_HOME}"
         ) from None
     functionalities, texts, labels, targets = zip(*entries, strict=True)
     hateful = np.array([label == "hateful" for label in labels])
@@ -94,6 +102,7 @@ def read_hatecheck(source: str) -> HateCheckSource:
         texts=texts,
         cases=HateCheckCases(hateful, functionalities, targets),
         sha256=hash_comments(texts, (~hateful).astype(np.int64), label_names=_HATECHECK_LABELS, parts=None),
+        groups_sha256=_hash_groups(zip(functionalities, targets, strict=True)),
     )
 
 
@@ -145,6 +154,7 @@ def read_identity(settings: DataSettings, *, group: str | None) -> IdentitySourc
         label_names=codes.names,
         groups={name: np.array([name in row for row in mentioned]) for name in names},
         sha256=hash_comments(texts, labels, label_names=codes.names, parts=None),
+        groups_sha256=_hash_groups(map(sorted, mentioned)),
         notes=(*columns.notes, *note, *skipped),
     )
 
@@ -158,6 +168,14 @@ def _identity_entry(cells: Sequence[object]) -> tuple[str, str, frozenset[str]] 
         return "label is missing"
     parts = (name_in(part) for part in (name_in(group) or "").split(GROUP_SEPARATOR))
     return str(text), written, frozenset(part for part in parts if part)
+
+
+def _hash_groups(rows: Iterable[Sequence[str | None]]) -> str:
+    """Return the SHA-256 of the groups of all rows, in hexadecimal."""
+    digest = hashlib.sha256(b"distilora groups 1\n")
+    for names in rows:
+        digest.update(json.dumps(list(names)).encode() + b"\n")
+    return digest.hexdigest()
 
 
 def _group_column(table: Table, group: str | None, *, taken: Sequence[str]) -> tuple[str, tuple[str, ...]]:

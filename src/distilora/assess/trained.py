@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
@@ -19,6 +18,7 @@ from distilora.models.encoders import load_trained
 from distilora.models.inference import compute_logits
 from distilora.models.loading import quietly
 from distilora.runs import MODEL_FOLDER, RunRecord, read_run, run_sha256
+from distilora.training.threads import torch_threads
 
 
 def open_run(path: str, folder: Path, *, threads: int) -> Model:
@@ -27,7 +27,7 @@ def open_run(path: str, folder: Path, *, threads: int) -> Model:
     Args:
         path: as the user gave it.
         folder: ``EXPERIMENT/METHOD/seed-N``, of a method that has a model.
-        threads: that torch may use, in this whole process.
+        threads: that torch may use while it answers.
 
     Raises:
         RunError: the run cannot be read or has no model.
@@ -35,11 +35,12 @@ def open_run(path: str, folder: Path, *, threads: int) -> Model:
     """
     run = read_run(folder)
     longest = encoder_identity(run).max_length
-    torch.set_num_threads(threads)
     model, tokenizer, data = _opened(run), _tokenizer(folder / MODEL_FOLDER), run.result.data
 
     def probabilities(texts: Sequence[str]) -> Probabilities:
-        return calibrated(compute_logits(model, encode_texts(texts, tokenizer, max_length=longest)), temperature=1.0)
+        encoded = encode_texts(texts, tokenizer, max_length=longest)
+        with torch_threads(threads):
+            return calibrated(compute_logits(model, encoded), temperature=1.0)
 
     return Model(
         path=path,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from distilora.assess.groups import GroupTable, group_tables
-from distilora.assess.records import AssessedModel, Assessment
 from distilora.bench.wording import aligned
 from distilora.data.faults import printable
+from distilora.evaluation.assessments import AssessedModel, Assessment
 from distilora.evaluation.records import Evaluation, Interval
+from distilora.evaluation.suites.groups import GroupTable, group_tables
 from distilora.evaluation.suites.records import SIGNIFICANCE, Change, IdentityScores
 
 _MISSING = "—"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from distilora.bench.records import Kind
     from distilora.bundles.manifest import Manifest
+    from distilora.bundles.tokens import TextEncoder
 
 _TRAIN_LIBRARIES = ("torch", "transformers", "peft", "safetensors")
 
@@ -67,6 +69,10 @@ class Contender(Protocol):
         """Classify one text."""
         ...
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return the tokens of each whole text, the special ones included."""
+        ...
+
 
 class BundleContender:
     """A bundle, run without torch.
@@ -112,6 +118,27 @@ class BundleContender:
     def run_one(self, text: str) -> None:
         """Classify one text."""
         self._bundle.predict([text])
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return the tokens of each whole text, the special ones included; of an ensemble by the member with most."""
+        counts: list[list[int]] = [encoder.encode(texts).tokens.tolist() for encoder in self._encoders]
+        return [max(of_one) for of_one in zip(*counts, strict=True)]
+
+    @cached_property
+    def _encoders(self) -> list[TextEncoder]:
+        from distilora.bundles.manifest import TOKENIZER_FILE
+        from distilora.bundles.storage import read_bundle
+        from distilora.bundles.tokens import TextEncoder
+
+        stored = read_bundle(self._bundle.path)
+        return [
+            TextEncoder(
+                model.contents[TOKENIZER_FILE],
+                max_length=self._bundle.max_length,
+                where=str(model.path / TOKENIZER_FILE),
+            )
+            for model in (stored.members.values() or [stored])
+        ]
 
 
 def _operations(manifest: Manifest, tokens: NDArray[np.int64]) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Callable
 from importlib import resources
@@ -37,32 +36,6 @@ def _busy_seconds() -> float | None:
     except OSError:
         return None
     return sum(map(int, (user, nice, system, *interrupts))) / os.sysconf("SC_CLK_TCK")
-
-
-def resident_mib() -> float | None:
-    """Return the memory that this process holds now, in MiB, or ``None`` where the system does not tell."""
-    return _status_mib("VmRSS")
-
-
-def peak_resident_mib() -> float:
-    """Return the most memory that this process has held, in MiB."""
-    # Linux's ru_maxrss is handed down by the process that started this one; VmHWM is this program's own.
-    peak = _status_mib("VmHWM")
-    if peak is not None:
-        return peak
-    import resource
-
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / 2**20 if platform.system() == "Darwin" else most / 2**10
-
-
-def _status_mib(key: str) -> float | None:
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    found = [line.split()[1] for line in lines if line.startswith(f"{key}:")]
-    return int(found[0]) / 1024 if found else None
 
 
 class MatrixRates:

@@ -55,7 +55,14 @@ def _answered(question: Callable[..., Any], details: list[Any]) -> dict[str, Any
 
 def _contender_questions(folder: str, texts: str, threads: str) -> Questions:
     probed = _Probed(Path(folder), Path(texts), threads=int(threads))
-    return {"open": probed.open, "label": probed.label, "run_all": probed.run_all, "run_each": probed.run_each}
+    return {
+        "open": probed.open,
+        "label": probed.label,
+        "run_all": probed.run_all,
+        "run_each": probed.run_each,
+        "make_texts": probed.make_texts,
+        "run_texts": probed.run_texts,
+    }
 
 
 def _machine_questions(threads: str) -> Questions:
@@ -87,14 +94,14 @@ class _Probed:
     def open(self) -> dict[str, Any]:
         """Return who it is, how long it took to open, and the memory that it then holds."""
         seconds = _seconds(lambda: self._contender)
-        from distilora.bench.machine import resident_mib
+        from distilora.machine import resident_mib
 
         memory = resident_mib()
         return {"identity": asdict(self._contender.identity), "load_seconds": seconds, "memory_mib": memory}
 
     def label(self) -> dict[str, Any]:
         """Return what it says of all texts, and the most memory that it has held by then."""
-        from distilora.bench.machine import peak_resident_mib
+        from distilora.machine import peak_resident_mib
 
         labelled = asdict(self._contender.label_all(self._texts))
         return {"labelled": labelled, "memory_peak_mib": peak_resident_mib()}
@@ -105,9 +112,19 @@ class _Probed:
 
     def run_each(self, rows: list[int]) -> list[float]:
         """Return the seconds for each of some texts, one at a time, after a few more that only warm it up."""
-        for row in rows[:_WARM_UP]:
-            self._contender.run_one(self._texts[row])
-        return [_seconds(partial(self._contender.run_one, self._texts[row])) for row in rows]
+        return self.run_texts([self._texts[row] for row in rows])
+
+    def make_texts(self, tokens: int, amount: int) -> list[str]:
+        """Return texts of so many of its own tokens, made of the words of all texts."""
+        from distilora.bench.texts import texts_of_length
+
+        return texts_of_length(self._texts, tokens, amount=amount, count=self._contender.count_tokens)
+
+    def run_texts(self, texts: list[str]) -> list[float]:
+        """Return the seconds for each of these texts, one at a time, after a few that only warm it up."""
+        for text in texts[:_WARM_UP]:
+            self._contender.run_one(text)
+        return [_seconds(partial(self._contender.run_one, text)) for text in texts]
 
 
 _SUBJECTS: dict[str, Callable[..., Questions]] = {"contender": _contender_questions, "machine": _machine_questions}

@@ -123,6 +123,16 @@ class ContenderProbe(_Probe):
         seconds: list[float] = self._ask("run_each", list(rows))
         return seconds
 
+    def make_texts(self, tokens: int, *, amount: int) -> list[str]:
+        """Return texts of so many of its tokens, as :func:`distilora.bench.texts.texts_of_length` makes them."""
+        texts: list[str] = self._ask("make_texts", tokens, amount)
+        return texts
+
+    def run_texts(self, texts: Sequence[str]) -> list[float]:
+        """Return the seconds for each of these texts, one at a time."""
+        seconds: list[float] = self._ask("run_texts", list(texts))
+        return seconds
+
 
 class MachineProbe(_Probe):
     """Matrix products in a process of their own, whose libraries use so many threads.

@@ -2,43 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import platform
 import statistics
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
-from distilora.bench.contenders import Labelled, find_contender
+from distilora.bench.contenders import find_contender
 from distilora.bench.machine import busy_processors
-from distilora.bench.processes import ContenderProbe, MachineProbe, Opened
-from distilora.bench.records import BenchReport, ContenderFigures, Latency, MachineFigures, Spread
+from distilora.bench.processes import ContenderProbe, MachineProbe
+from distilora.bench.records import BenchReport, ContenderFigures, Latency, MachineFigures
 from distilora.bench.texts import read_texts
+from distilora.bench.turns import (
+    Measured,
+    in_turn,
+    library_versions,
+    percentiles_ms,
+    round_line,
+    spread,
+    texts_file,
+    warmed_up,
+)
 from distilora.errors import ConfigError, DataError
 from distilora.machine import processor, usable_processors
 
 __all__ = ["read_texts", "run_bench"]
 logger = logging.getLogger(__name__)
-_LIBRARIES = ("distilora", "onnxruntime", "tokenizers", "numpy", "torch", "transformers")
-
-
-@dataclass(eq=False)
-class _Measured:
-    """A contender at work, and what has been measured of it so far."""
-
-    path: Path
-    probe: ContenderProbe
-    opened: Opened
-    labelled: Labelled
-    memory_peak_mib: float
-    round_seconds: list[float] = field(default_factory=list)
-    latency_seconds: list[float] = field(default_factory=list)
 
 
 def run_bench(  # noqa: PLR0913 - the public door: each argument is one option of the command
@@ -79,12 +70,12 @@ def run_bench(  # noqa: PLR0913 - the public door: each argument is one option o
     slices = _latency_rows(len(texts), latency_texts=latency_texts, rounds=rounds, seed=seed)
     busy = busy_processors()
     with ExitStack() as stack:
-        file = stack.enter_context(_texts_file(texts))
+        file = stack.enter_context(texts_file(texts))
         probes = [
             stack.enter_context(ContenderProbe(folder, texts=file, threads=threads, of=str(path)))
             for path, folder in zip(paths, folders, strict=True)
         ]
-        measured = [_opened(path, probe, tell=tell) for path, probe in zip(paths, probes, strict=True)]
+        measured = [warmed_up(str(path), probe, tell=tell) for path, probe in zip(paths, probes, strict=True)]
         machine = stack.enter_context(MachineProbe(threads=threads))
         rates = [_round(number, measured, rows, machine=machine, tell=tell) for number, rows in enumerate(slices)]
     best = {precision: max(rate[precision] for rate in rates) for precision in rates[0]}
@@ -96,7 +87,7 @@ def run_bench(  # noqa: PLR0913 - the public door: each argument is one option o
         threads=threads,
         contenders=tuple(_figures(one, first=measured[0], peaks=best, texts=len(texts)) for one in measured),
         machine=_machine(best, busy=busy),
-        versions={"python": platform.python_version(), **_versions()},
+        versions=library_versions(),
     )
 
 
@@ -116,25 +107,9 @@ def _latency_rows(texts: int, *, latency_texts: int, rounds: int, seed: int) -> 
     return [rows.tolist() for rows in np.array_split(drawn, rounds)]
 
 
-@contextmanager
-def _texts_file(texts: Sequence[str]) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "texts.json"
-        path.write_text(json.dumps(list(texts)), encoding="utf-8")
-        yield path
-
-
-def _opened(path: Path, probe: ContenderProbe, *, tell: Callable[[str], None]) -> _Measured:
-    """Return a contender that has been opened in its process and has classified all texts once."""
-    opened = probe.open()
-    labelled, memory = probe.label()
-    tell(f"{path}: opened in {opened.load_seconds:.2f} s, at most {memory:,.0f} MiB of memory")
-    return _Measured(path, probe, opened, labelled, memory)
-
-
 def _round(
     number: int,
-    measured: Sequence[_Measured],
+    measured: Sequence[Measured],
     rows: Sequence[int],
     *,
     machine: MachineProbe,
@@ -142,52 +117,43 @@ def _round(
 ) -> dict[str, float]:
     """Measure every contender once more, and return the machine's rates meanwhile."""
     rates = machine.measure()
-    start = number % len(measured)
-    for one in (*measured[start:], *measured[:start]):
+    for one in in_turn(measured, number):
         one.round_seconds.append(one.probe.run_all())
-        one.latency_seconds.extend(one.probe.run_each(rows))
-    speeds = ", ".join(
-        f"{one.path} {len(one.labelled.labels) / one.round_seconds[-1]:,.0f} texts/s" for one in measured
-    )
-    tell(f"round {number + 1}: {speeds}")
+        one.latency_seconds[None] += one.probe.run_each(rows)
+    tell(round_line(number, measured))
     return rates
 
 
-def _figures(one: _Measured, *, first: _Measured, peaks: dict[str, float], texts: int) -> ContenderFigures:
+def _figures(one: Measured, *, first: Measured, peaks: dict[str, float], texts: int) -> ContenderFigures:
     identity = one.opened.identity
-    speeds = [texts / seconds for seconds in one.round_seconds]
     ratios = [base / own for base, own in zip(first.round_seconds, one.round_seconds, strict=True)]
     operations = None if one.labelled.operations is None else one.labelled.operations / texts
     return ContenderFigures(
-        path=str(one.path),
+        path=one.name,
         name=identity.name,
         bundle_id=identity.bundle_id,
         kind=identity.kind,
         precision=identity.precision,
-        texts_per_s=_spread(speeds),
+        texts_per_s=spread(one.texts_per_s),
         round_seconds=tuple(one.round_seconds),
-        relative_throughput=_spread(ratios),
-        latency=_latency(one.latency_seconds),
+        relative_throughput=spread(ratios),
+        latency=_latency(one.latency_seconds[None]),
         load_seconds=one.opened.load_seconds,
         memory_open_mib=one.opened.memory_mib,
         memory_peak_mib=one.memory_peak_mib,
         size_bytes=identity.size_bytes,
         same_labels=_same_labels(one, first),
         gigaoperations_per_text=None if operations is None else operations / 1e9,
-        share_of_peak=_share(operations, statistics.median(speeds), peaks.get(identity.precision or "")),
+        share_of_peak=_share(operations, statistics.median(one.texts_per_s), peaks.get(identity.precision or "")),
     )
 
 
-def _spread(values: Sequence[float]) -> Spread:
-    return Spread(median=statistics.median(values), low=min(values), high=max(values))
-
-
 def _latency(seconds: Sequence[float]) -> Latency:
-    p50, p95, p99 = (float(value) for value in np.percentile(seconds, [50, 95, 99]) * 1000)
+    p50, p95, p99 = percentiles_ms(seconds, [50, 95, 99])
     return Latency(texts=len(seconds), p50_ms=p50, p95_ms=p95, p99_ms=p99)
 
 
-def _same_labels(one: _Measured, first: _Measured) -> float | None:
+def _same_labels(one: Measured, first: Measured) -> float | None:
     """Return the share of the texts that both give the same label, by name, if they have the same classes."""
     own, other = one.opened.identity.labels, first.opened.identity.labels
     if set(own) != set(other):
@@ -209,13 +175,3 @@ def _machine(peaks: dict[str, float], *, busy: float | None) -> MachineFigures:
         int8_gops=peaks["int8"] / 1e9,
         bf16_gflops=peaks["bf16"] / 1e9 if "bf16" in peaks else None,
     )
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for library in _LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            continue
-    return found

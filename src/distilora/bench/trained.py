@@ -75,6 +75,10 @@ class RunContender:
             batch = self._tokenizer(text, return_tensors="pt", **self._options)
             self._model(**batch).logits.argmax(dim=-1)
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return the tokens of each whole text, the special ones included."""
+        return [len(ids) for ids in self._tokenizer(list(texts), verbose=False)["input_ids"]]
+
     def _logits(self, texts: Sequence[str]) -> Iterator[Tensor]:
         """Yield the logits of each batch, shape (batch, labels)."""
         encoded = self._tokenizer(list(texts), **self._options)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from distilora.assess.models import Model
-    from distilora.assess.records import Assessment
     from distilora.bundles.tokens import LongTexts as LongTextsRule
     from distilora.config import DataSettings
+    from distilora.evaluation.assessments import Assessment
 
 
 def evaluate(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,9 @@ from distilora.cli.options import (
     Encoder,
     Label,
     LabelNames,
+    MaxLatency,
+    MaxSize,
+    MinRecall,
     Positive,
     Set,
     Text,
@@ -96,10 +100,13 @@ def compare(
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Folder of the experiment; by default runs/NAME.")
     ] = None,
+    max_size_mb: MaxSize = None,
+    max_latency_ms: MaxLatency = None,
+    min_recall: MinRecall = None,
     no_export: Annotated[bool, typer.Option("--no-export", help="Make no bundles.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train all methods, compare on the same rows, make report and bundles."""
+    """Train all methods, compare on the same rows, measure costs, recommend one, make report and bundles."""
     from distilora.config import read_experiment
 
     chosen = read_experiment(
@@ -118,6 +125,9 @@ def compare(
             validation_samples=validation_samples,
             test_samples=test_samples,
             balance=balance,
+            max_size_mb=max_size_mb,
+            max_latency_ms=max_latency_ms,
+            min_recall=min_recall,
         ),
     )
     folder = out or Path("runs") / (experiment.stem if experiment else Path(chosen.data.source).stem)
@@ -131,16 +141,24 @@ def compare(
 
 def report(
     experiment: Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="Its folder.")],
+    max_size_mb: MaxSize = None,
+    max_latency_ms: MaxLatency = None,
+    min_recall: MinRecall = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the report of an experiment again, from its result files alone."""
+    """Write the report of an experiment again, from its result files alone; limits given here hold this once."""
     require_train_extra()
-    from distilora.report import compare_runs, findings, write_report
+    from distilora.config import ReportSettings, validated
+    from distilora.report import compare_runs, findings, read_evidence, write_report
     from distilora.runs import load_experiment
 
     records = load_experiment(experiment)
-    path = write_report(records, experiment)
-    comparison = compare_runs(records)
+    evidence = read_evidence(experiment, records)
+    limits = changes(max_size_mb=max_size_mb, max_latency_ms=max_latency_ms, min_recall=min_recall).get("report", {})
+    settings = validated(ReportSettings, {**evidence.settings.model_dump(), **limits}, where="report")
+    evidence = replace(evidence, settings=settings)
+    comparison = compare_runs(records, evidence)
+    path = write_report(comparison, records, experiment, evidence=evidence)
     _show(comparison, findings(comparison), path, as_json=as_json)
 
 

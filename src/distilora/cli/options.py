@@ -26,6 +26,18 @@ Encoder = Annotated[str | None, typer.Option(metavar="NAME", help="minilm (built
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Any setting of an experiment.")
 ]
+MaxSize = Annotated[
+    float | None,
+    typer.Option("--max-size-mb", metavar="MB", help="Recommend no model that ships more than this, in 10^6 bytes."),
+]
+MaxLatency = Annotated[
+    float | None,
+    typer.Option("--max-latency-ms", metavar="MS", help="Nor one that takes longer for a long text, 95 of 100 times."),
+]
+MinRecall = Annotated[
+    float | None,
+    typer.Option("--min-recall", metavar="SHARE", help="Nor one that finds fewer of the positive comments."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
@@ -33,6 +45,9 @@ def changes(**flags: Any) -> dict[str, Any]:
     """Return the flags that were given as the tables of an experiment; ``None`` and ``[]`` were not given."""
     given = {name: value for name, value in flags.items() if value is not None and value != []}
     tables: dict[str, Any] = {name: given.pop(name) for name in ("run", "seeds") if name in given}
+    limits = {name: given.pop(name) for name in ("max_size_mb", "max_latency_ms", "min_recall") if name in given}
+    if limits:
+        tables["report"] = limits
     if "encoder" in given:
         tables["encoder"] = {"name": given.pop("encoder")}
     if "label_names" in given:

@@ -22,6 +22,8 @@ from distilora.errors import DataError
 
 _OTHER_FILES = (".txt", ".json", ".xls", ".xlsx", ".xml", ".gz", ".zip", ".bz2", ".zst", ".pkl", ".arrow", ".feather")
 _HUB_ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(?::(?P<config>[^/:]+))?")
+_BUILT_IN = ("sample", "sample-identities")
+"""Tables that come with distilora."""
 _SAMPLE = HubSource("", text="text", label="label", positive=("toxic",))
 
 
@@ -124,8 +126,8 @@ def opened_table(source: str) -> Iterator[Table]:
         HubError: the hub is needed and cannot be reached.
         MissingExtraError: Parquet without pyarrow, or the hub without ``datasets``.
     """
-    if source == "sample":
-        with resources.as_file(resources.files("distilora.data") / "sample.csv") as path:
+    if source in _BUILT_IN:
+        with resources.as_file(resources.files("distilora.data") / f"{source}.csv") as path:
             yield open_delimited(path, source=source, delimiter=",")
     else:
         yield _open(source)
@@ -143,7 +145,7 @@ def _open(source: str) -> Table:
     hub_id = _HUB_ID.fullmatch(source)
     if hub_id:
         return open_hub(HubSource(hub_id["repository"], config=hub_id["config"]), source=source)
-    names = ("sample", *NAMED_SOURCES)
+    names = (*_BUILT_IN, *NAMED_SOURCES)
     raise DataError(
         f"{shown(source)} is no source of comments{nearest(source, names)}; allowed are {', '.join(names)}, "
         f"a hub id owner/name, or a file that ends in {', '.join(SUFFIXES)}"

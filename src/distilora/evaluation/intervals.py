@@ -114,7 +114,7 @@ def resampled_scores(  # noqa: PLR0913 - as its neighbours
     Args:
         labels: true class of each row, shape (rows,).
         methods: predictions of each, shape (its seeds, rows).
-        score: of tallies, shape (samples,).
+        score: of tallies, shape (samples,); or several, shape (samples, scores): all that comes back ends in them.
         classes: how many classes there are.
         seed: of the resampling.
         resamples: how often the rows are drawn.

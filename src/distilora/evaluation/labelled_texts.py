@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from distilora.data.faults import first_line, listed, shown
+from distilora.data.jsonlines import Line, read_lines
 from distilora.data.records import Comments
+from distilora.errors import RunError
 from distilora.evaluation.metrics import softmax
+from distilora.files import write_whole
+
+_LARGEST = 2**63 - 1
+"""Row number that an array of int64 can hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,3 +80,56 @@ def mean_probabilities(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     if logits.ndim != 3 or not len(logits):
         raise ValueError(f"logits have shape {logits.shape}: need (seeds, rows, classes)")
     return np.asarray(softmax(logits).mean(axis=0))
+
+
+def write_labelled_texts(path: Path, rows: LabelledTexts) -> None:
+    """Write rows as JSON lines with the keys ``row``, ``label`` and ``text``, whole or not at all.
+
+    All but ASCII is escaped, so that half a surrogate pair comes back as it was.
+    """
+    lines = (
+        json.dumps({"row": int(number), "label": rows.label_names[label], "text": text}) + "\n"
+        for number, label, text in zip(rows.row_numbers, rows.labels, rows.texts, strict=True)
+    )
+    write_whole(path, "".join(lines))
+
+
+def read_labelled_texts(path: Path, label_names: Sequence[str]) -> LabelledTexts:
+    """Return rows as :func:`write_labelled_texts` wrote them.
+
+    Args:
+        path: the file.
+        label_names: of all classes, in the order of the models' logits.
+
+    Raises:
+        RunError: the file cannot be read, or a line of it is none that was written so.
+    """
+    codes = {name: code for code, name in enumerate(label_names)}
+    try:
+        with path.open("rb") as stream:
+            rows = [_row(path, line, codes) for line in read_lines(stream)]
+    except OSError as error:
+        raise RunError(f"{path}: not readable: {first_line(error)}; delete it and compare again") from None
+    return LabelledTexts(
+        texts=[text for _, _, text in rows],
+        labels=np.array([code for _, code, _ in rows], dtype=np.int64),
+        label_names=tuple(label_names),
+        row_numbers=np.array([number for number, _, _ in rows], dtype=np.int64),
+    )
+
+
+def _row(path: Path, line: Line, codes: dict[str, int]) -> tuple[int, int, str]:
+    """Return row number, class and text of one line."""
+    item = line.item or {}
+    number, label, text = item.get("row"), item.get("label"), item.get("text")
+    if line.problem is not None:
+        problem = line.problem
+    elif not isinstance(number, int) or isinstance(number, bool) or not 0 < number <= _LARGEST:
+        problem = f"row is {shown(number)}; need a number from 1"
+    elif not isinstance(label, str) or label not in codes:
+        problem = f"label is {shown(label)}, not one of {listed(list(codes))}"
+    elif not isinstance(text, str):
+        problem = f"text is {shown(text)}; a text must be a string"
+    else:
+        return number, codes[label], text
+    raise RunError(f"{path} line {line.number}: {problem}; delete the file and compare again")

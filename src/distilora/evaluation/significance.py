@@ -32,7 +32,7 @@ class McNemar(Record):
     p: float
     """Two-sided."""
     p_holm: float
-    """Corrected for all pairs of methods of this seed."""
+    """Corrected for all pairs of this seed that were tested together."""
 
 
 class PairTest(Record):
@@ -48,7 +48,7 @@ class PairTest(Record):
     p: float
     """Two-sided; above 0, and 1 where the predictions are the same."""
     p_holm: float
-    """Corrected for all pairs."""
+    """Corrected for all pairs that were tested together."""
     mcnemar: tuple[McNemar, ...]
     """For each seed that both methods have."""
 
@@ -92,19 +92,67 @@ def compare_methods(  # noqa: PLR0913 - the data, and how they are resampled
         >>> compare_methods(labels, same, classes=2)[0].p
         1.0
     """
-    names = list(predictions)
-    if len(names) < 2:
+    pairs = list(itertools.combinations(predictions, 2))
+    return _pair_tests(labels, predictions, pairs, classes=classes, run_seeds=run_seeds, seed=seed, resamples=resamples)
+
+
+def compare_with(  # noqa: PLR0913 - as its neighbour, with the one that all are held against
+    labels: Classes,
+    predictions: Mapping[str, Classes],
+    *,
+    reference: str,
+    classes: int,
+    run_seeds: Mapping[str, Sequence[int]] | None = None,
+    seed: int = 0,
+    resamples: int = PAIR_RESAMPLES,
+) -> tuple[PairTest, ...]:
+    """Return the paired test of every other method against one, corrected for these alone.
+
+    Args:
+        labels: as for :func:`compare_methods`, which says how two methods are tested, and so are all others but one.
+        predictions: by method, that one among them.
+        reference: its name; it is the second of each pair.
+        classes: how many classes there are.
+        run_seeds: by method, the seed of each of its rows of predictions; ``None``: 0, 1, ….
+        seed: of the resampling.
+        resamples: how often the rows are drawn.
+
+    Raises:
+        ValueError: the shapes differ, there are no rows, or a class is out of range.
+
+    Example:
+        >>> labels = np.array([0, 1] * 20)
+        >>> methods = {"odd": 1 - labels[None], "even": labels[None], "lora": labels[None]}
+        >>> [(one.first, one.p_holm < 0.05) for one in compare_with(labels, methods, reference="even", classes=2)]
+        [('odd', True), ('lora', False)]
+    """
+    pairs = [(name, reference) for name in predictions if name != reference]
+    return _pair_tests(labels, predictions, pairs, classes=classes, run_seeds=run_seeds, seed=seed, resamples=resamples)
+
+
+def _pair_tests(  # noqa: PLR0913 - as the two above
+    labels: Classes,
+    predictions: Mapping[str, Classes],
+    pairs: Sequence[tuple[str, str]],
+    *,
+    classes: int,
+    run_seeds: Mapping[str, Sequence[int]] | None,
+    seed: int,
+    resamples: int,
+) -> tuple[PairTest, ...]:
+    """Return the test of each pair, corrected for all of them together."""
+    if not pairs:
         return ()
     values, draws = resampled_scores(
-        labels, [predictions[name] for name in names], Tallies.macro_f1, classes=classes, seed=seed, resamples=resamples
+        labels, list(predictions.values()), Tallies.macro_f1, classes=classes, seed=seed, resamples=resamples
     )
-    seeds = {name: _seeds(name, predictions[name], run_seeds) for name in names}
-    pairs = list(itertools.combinations(range(len(names)), 2))
-    differences = [(float(values[a] - values[b]), draws[a] - draws[b]) for a, b in pairs]
+    place = {name: index for index, name in enumerate(predictions)}
+    seeds = {name: _seeds(name, predictions[name], run_seeds) for name in predictions}
+    differences = [(float(values[place[a]] - values[place[b]]), draws[place[a]] - draws[place[b]]) for a, b in pairs]
     p_values = [bootstrap_p(value, drawn) for value, drawn in differences]
-    mcnemars = _mcnemars(labels, [(names[a], names[b]) for a, b in pairs], predictions, seeds)
+    mcnemars = _mcnemars(labels, pairs, predictions, seeds)
     return tuple(
-        _pair_test(names[a], names[b], difference, p=p, p_holm=p_holm, mcnemar=mcnemar)
+        _pair_test(a, b, difference, p=p, p_holm=p_holm, mcnemar=mcnemar)
         for (a, b), difference, p, p_holm, mcnemar in zip(
             pairs, differences, p_values, holm(p_values), mcnemars, strict=True
         )

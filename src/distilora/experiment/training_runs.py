@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from distilora import guards
@@ -42,6 +40,7 @@ from distilora.runs import (
 from distilora.training.arguments import default_learning_rate, uses_bf16
 from distilora.training.callbacks import FINITE_LOSS
 from distilora.training.loop import Training, TrainingTask, train_model
+from distilora.training.threads import torch_threads
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +89,7 @@ def train_run(
     if partial is None:
         shutil.rmtree(checkpoints, ignore_errors=True)
         return read_run(final)
-    with _threads(method.training.threads):
+    with torch_threads(method.training.threads):
         try:
             made = _train(method, materials, experiment, seed=seed, teacher=teacher)
         except VoidRunError as void:
@@ -141,6 +140,7 @@ def _train(
         trainable_parameters=trainable,
         size_bytes=_size_bytes(method, materials, partial),
         training_seconds=training.seconds,
+        training_memory_mib=training.memory_mib,
         epochs=training.epochs,
         best_epoch=training.best_epoch,
         guards=tuple(passed),
@@ -148,17 +148,6 @@ def _train(
         test=test,
     )
     return _Made(result, _history(training), with_labels(logits, materials.labels))
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Compute on ``count`` processor threads meanwhile; on as many as before where it is absent."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _task(

@@ -17,7 +17,8 @@ from distilora.bundles.storage import entries_of, write_bundle
 from distilora.errors import ParityError
 from distilora.evaluation.intervals import accuracy_interval, macro_f1_interval
 from distilora.evaluation.metrics import accuracy, macro_f1
-from distilora.export.calibration import BEST_F1, Aim, choose_threshold, fit_temperature, positive_probability
+from distilora.evaluation.temperature import fit_temperature
+from distilora.evaluation.thresholds import BEST_F1, Aim, choose_threshold, positive_probability
 from distilora.export.parity import check_parity
 
 _SAMPLE_ROWS = 256

@@ -21,13 +21,12 @@ from distilora.bundles.reading import first_problem
 from distilora.bundles.storage import entries_of, read_bundle
 from distilora.config import ExportSettings
 from distilora.data.faults import listed
-from distilora.data.opening import SUFFIXES
 from distilora.errors import BundleError, ConfigError
 from distilora.evaluation.records import Evaluation
+from distilora.evaluation.thresholds import parse_goal
 from distilora.experiment.materials import Materials
 from distilora.export.building import Draft, ValidationRows, build_bundle
-from distilora.export.calibration import parse_goal
-from distilora.export.card import MINILM_HUB_ID, CardFacts, model_card
+from distilora.export.card import CardFacts, model_card
 from distilora.export.graphs import export_graph
 from distilora.export.loading import trained_model, trained_tokenizer
 from distilora.export.quantization import quantized
@@ -37,6 +36,7 @@ from distilora.export.vocabulary import prune_vocabulary
 from distilora.export.work import count_work
 from distilora.models.inference import compute_logits
 from distilora.models.weights import parameter_counts
+from distilora.report.cards.front_matter import encoder_hub_id, source_name
 from distilora.runs import MODEL_FOLDER, RunRecord, run_sha256
 
 _LIBRARIES = ("distilora", "torch", "transformers", "onnx", "onnxruntime", "tokenizers", "numpy")
@@ -217,7 +217,7 @@ def _origin(run: RunRecord, materials: Materials, *, family: str) -> Origin:
         encoder=PurePath(materials.encoder.name).name if _is_folder(materials) else materials.encoder.name,
         encoder_sha256=materials.encoder.sha256,
         family=family,
-        data_source=_without_folder(run.result.data.source),
+        data_source=source_name(run.result.data.source),
         data_sha256=run.result.data.sha256,
         run_sha256=run_sha256(run.folder),
     )
@@ -227,16 +227,8 @@ def _is_folder(materials: Materials) -> bool:
     return materials.encoder.path == Path(materials.encoder.name)
 
 
-def _without_folder(source: str) -> str:
-    """Return a file's name; a hub id stays whole."""
-    path = PurePath(source)
-    return path.name if path.suffix.lower() in SUFFIXES else source
-
-
 def _hub_id(materials: Materials) -> str | None:
-    if _is_folder(materials):
-        return None
-    return MINILM_HUB_ID if materials.encoder.name == "minilm" else materials.encoder.name
+    return None if _is_folder(materials) else encoder_hub_id(materials.encoder.name)
 
 
 def _scores(run: RunRecord) -> tuple[Scores, ...]:

@@ -1,26 +1,24 @@
-"""The numbers of a report: one row for each method, from finished runs alone."""
+"""The numbers of a report: one row for each method, from finished runs and what was measured of them."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from distilora.bundles.predictions import calibrated
+from distilora.config import ReportSettings
 from distilora.errors import RunError
-from distilora.evaluation.calibration import Calibration, measure_calibration
-from distilora.evaluation.records import Evaluation, Interval
-from distilora.evaluation.score_intervals import ScoreIntervals, score_intervals
+from distilora.evaluation.robustness.answers import NoisyAnswers
 from distilora.evaluation.significance import PairTest, compare_methods
-from distilora.report.records import MAJORITY, TFIDF, ClassScore, Comparison, Difference, MethodRow, Score, VoidRun
+from distilora.report.answers import Answers, Runs, gathered, is_valid
+from distilora.report.errors import class_changes, disagreements, label_errors, noise_drops, same_noise
+from distilora.report.evidence import Evidence
+from distilora.report.probabilities import probability_fields
+from distilora.report.recommendation import recommend
+from distilora.report.records import MAJORITY, TFIDF, Comparison, Difference, Limits, MethodRow, Score, VoidRun
+from distilora.report.scores import score, score_fields
 from distilora.runs import DataIdentity, Result, RunRecord
 
-Runs = Sequence[RunRecord]
 
-
-def compare_runs(records: Runs) -> Comparison:
+def compare_runs(records: Runs, evidence: Evidence | None = None) -> Comparison:
     """Return one row for each method, with intervals over test rows, and each two methods tested on the same rows.
 
     Tested are all methods with kept predictions but the majority class, TF-IDF included, so that every sentence on
@@ -28,28 +26,32 @@ def compare_runs(records: Runs) -> Comparison:
 
     Args:
         records: the finished runs of one experiment, void ones included, in any order.
+        evidence: what else is known of them; absent: nothing.
 
     Raises:
         RunError: there are no runs, or they did not see the same data and splits.
+        ConfigError: recall is limited, and the data names no positive classes.
     """
+    known = evidence or Evidence()
     data = _common_data(records)
-    methods: dict[str, list[RunRecord]] = {}
-    for record in sorted(records, key=lambda record: (record.result.method, record.result.seed)):
-        methods.setdefault(record.result.method, []).append(record)
-    valid = {name: _valid(runs) for name, runs in methods.items()}
-    rows = sorted((_method_row(name, runs, data) for name, runs in methods.items()), key=_rank)
-    family = tuple(row.method for row in rows if row.method != MAJORITY and _stacked(valid[row.method]) is not None)
+    methods = _by_method(records)
+    answers = {name: gathered(name, runs) for name, runs in methods.items()}
+    rows = sorted(
+        (_method_row(runs, answers[name], data, goal=known.goal) for name, runs in methods.items()), key=_rank
+    )
+    family = tuple(row.method for row in rows if row.method != MAJORITY and answers[row.method].predictions is not None)
     comparison = Comparison(
         data=data,
-        rows=tuple(rows),
-        class_support=_class_support(records),
+        methods=tuple(rows),
+        class_support=_class_support(answers),
         teacher=_teacher(rows),
         best=_best(rows),
         family=family,
-        pairs=_pairs({name: valid[name] for name in family}, classes=len(data.label_names)),
+        pairs=_pairs([answers[name] for name in family], classes=len(data.label_names)),
     )
     compared = [_with_differences(_with_flags(row, comparison), comparison) for row in rows]
-    return comparison.model_copy(update={"rows": tuple(compared)})
+    comparison = comparison.model_copy(update={"methods": tuple(compared)})
+    return _with_recommendation(_with_evidence(comparison, answers, known), answers, known)
 
 
 def _common_data(records: Runs) -> DataIdentity:
@@ -70,137 +72,50 @@ def _rows_seen(result: Result) -> DataIdentity:
     return result.data.model_copy(update={"source": ""})
 
 
-def _valid(runs: Runs) -> list[RunRecord]:
-    return [run for run in runs if run.result.void is None and run.result.test is not None]
+def _by_method(records: Runs) -> dict[str, list[RunRecord]]:
+    methods: dict[str, list[RunRecord]] = {}
+    for record in sorted(records, key=lambda record: (record.result.method, record.result.seed)):
+        methods.setdefault(record.result.method, []).append(record)
+    return methods
 
 
 def _rank(row: MethodRow) -> tuple[float, str]:
     return (-row.macro_f1.mean if row.macro_f1 else 1.0, row.method)
 
 
-def _method_row(method: str, runs: Runs, data: DataIdentity) -> MethodRow:
-    valid = _valid(runs)
-    costs = (valid or runs)[0].result
+def _method_row(runs: Runs, answers: Answers, data: DataIdentity, *, goal: str) -> MethodRow:
+    valid = [run.result for run in answers.runs]
+    told = (valid or [run.result for run in runs])[0]
+    seconds = score([result.training_seconds for result in valid])
+    memory = [result.training_memory_mib for result in valid]
     return MethodRow(
-        method=method,
-        kind=costs.kind,
-        seeds=tuple(run.result.seed for run in valid),
-        void=tuple(VoidRun(seed=run.result.seed, reason=_void_reason(run.result)) for run in runs if run not in valid),
-        parameters=costs.parameters,
-        trainable_parameters=costs.trainable_parameters,
-        size_bytes=costs.size_bytes,
-        training_seconds=_mean([run.result.training_seconds for run in valid]),
-        layers=costs.layers,
-        **_scores(valid, data),
+        method=answers.method,
+        kind=told.kind,
+        seeds=tuple(answers.seeds),
+        void=tuple(_void(run.result) for run in runs if not is_valid(run.result)),
+        parameters=told.parameters,
+        trainable_parameters=told.trainable_parameters,
+        size_bytes=told.size_bytes,
+        training_seconds=seconds.mean if seconds else None,
+        training_memory_mib=_highest(memory),
+        layers=told.layers,
+        **score_fields(answers, label_names=data.label_names),
+        **probability_fields(answers, data, goal=goal),
     )
 
 
-def _void_reason(result: Result) -> str:
-    return result.void or "it holds no scores on test rows"
+def _void(result: Result) -> VoidRun:
+    return VoidRun(seed=result.seed, reason=result.void or "it holds no scores on test rows")
 
 
-def _scores(valid: Runs, data: DataIdentity) -> dict[str, object]:
-    """Return the fields of a row that speak of scores; none where no run is valid."""
-    tests = [run.result.test for run in valid if run.result.test is not None]
-    if not tests:
-        return {}
-    validations = [run.result.validation for run in valid]
-    intervals, calibration = _intervals(valid, data.label_names), _calibration(valid)
-    return {
-        **_overall_scores(tests, intervals, calibration),
-        "validation_macro_f1": _score([part.macro_f1 if part else None for part in validations]),
-        "classes": {name: _class_score(tests, name, intervals) for name in data.label_names},
-        "flags": ("one class",) if any(test.constant is not None for test in tests) else (),
-        "confusion": tuple(map(tuple, np.mean([test.confusion for test in tests], axis=0).tolist())),
-        "calibration": calibration,
-    }
-
-
-def _overall_scores(
-    tests: Sequence[Evaluation], intervals: ScoreIntervals | None, calibration: Sequence[Calibration]
-) -> dict[str, Score | None]:
-    """Return each measure of all classes together; where logits were not kept, one seed still has its own intervals."""
-    lone = tests[0] if len(tests) == 1 else None
-    macro_f1, accuracy = (
-        (intervals.macro_f1, intervals.accuracy)
-        if intervals
-        else (lone.macro_f1_interval if lone else None, lone.accuracy_interval if lone else None)
-    )
-    brier = [one.brier_score for one in calibration]
-    errors = [one.expected_calibration_error for one in calibration]
-    return {
-        "macro_f1": _score([test.macro_f1 for test in tests], macro_f1),
-        "accuracy": _score([test.accuracy for test in tests], accuracy),
-        "weighted_f1": _score([test.weighted_f1 for test in tests], intervals.weighted_f1 if intervals else None),
-        "log_loss": _score([test.log_loss for test in tests], intervals.log_loss if intervals else None),
-        "roc_auc": _score([test.roc_auc for test in tests], intervals.roc_auc if intervals else None),
-        "brier_score": _score(brier, intervals.brier_score if intervals else None),
-        "expected_calibration_error": _score(errors, intervals.expected_calibration_error if intervals else None),
-    }
-
-
-def _class_score(tests: Sequence[Evaluation], name: str, intervals: ScoreIntervals | None) -> ClassScore:
-    found = intervals.per_class[name] if intervals else None
-    scores = [test.per_class[name] for test in tests]
-    return ClassScore(
-        precision=_known_score([one.precision for one in scores], found.precision if found else None),
-        recall=_known_score([one.recall for one in scores], found.recall if found else None),
-        f1=_known_score([one.f1 for one in scores], found.f1 if found else None),
-    )
-
-
-def _intervals(valid: Runs, label_names: Sequence[str]) -> ScoreIntervals | None:
-    """Return the interval of every score, seeds averaged, where the logits of all seeds were kept."""
-    stacked, logits = _stacked(valid), _test_logits(valid)
-    if stacked is None or logits is None:
-        return None
-    probabilities = np.stack([calibrated(one, temperature=1.0) for one in logits]).astype(np.float64)
-    return score_intervals(stacked[0], probabilities, label_names=label_names, predictions=stacked[1])
-
-
-def _calibration(valid: Runs) -> tuple[Calibration, ...]:
-    stacked, logits = _stacked(valid), _test_logits(valid)
-    if stacked is None or logits is None:
-        return ()
-    return tuple(measure_calibration(one, stacked[0]) for one in logits)
-
-
-def _test_logits(valid: Runs) -> list[NDArray[np.float32]] | None:
-    """Return the test logits of each seed, shape (rows, classes), where all were kept."""
-    kept = [run.test_logits for run in valid if run.test_logits is not None]
-    return kept if len(kept) == len(valid) else None
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
+def _highest(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return statistics.fmean(known) if known and len(known) == len(values) else None
+    return max(known) if known and len(known) == len(values) else None
 
 
-def _score(values: Sequence[float | None], interval: Interval | None = None) -> Score | None:
-    known = [value for value in values if value is not None]
-    return _known_score(known, interval) if known and len(known) == len(values) else None
-
-
-def _known_score(values: Sequence[float], interval: Interval | None) -> Score:
-    sd = statistics.stdev(values) if len(values) > 1 else None
-    return Score(mean=statistics.fmean(values), sd=sd, interval=interval)
-
-
-def _stacked(valid: Runs) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-    """Return the labels, shape (rows,), and the predictions of every seed, shape (seeds, rows), where all were kept."""
-    kept = [(run.test_labels, run.test_predictions) for run in valid]
-    labels = [truth for truth, _ in kept if truth is not None]
-    predictions = [predicted for _, predicted in kept if predicted is not None]
-    if not kept or len(labels) < len(kept) or len(predictions) < len(kept):
-        return None
-    if any(not np.array_equal(truth, labels[0]) for truth in labels):
-        raise RunError(f"{valid[0].result.method}: its seeds hold different test labels: train the method again")
-    return labels[0], np.stack(predictions)
-
-
-def _class_support(records: Runs) -> dict[str, int]:
-    tests = [run.result.test for run in _valid(records) if run.result.test is not None]
-    return {name: scores.support for name, scores in tests[0].per_class.items()} if tests else {}
+def _class_support(answers: Mapping[str, Answers]) -> dict[str, int]:
+    test = next((test for one in answers.values() for test in one.tests), None)
+    return {name: scores.support for name, scores in test.per_class.items()} if test else {}
 
 
 def _teacher(rows: Sequence[MethodRow]) -> str | None:
@@ -228,21 +143,15 @@ def _is_below(row: MethodRow, other: MethodRow | None, measure: Callable[[Method
     return mine is not None and theirs is not None and mine.mean < theirs.mean
 
 
-def _pairs(family: Mapping[str, Runs], *, classes: int) -> tuple[PairTest, ...]:
+def _pairs(family: Sequence[Answers], *, classes: int) -> tuple[PairTest, ...]:
     """Return the paired tests of every two methods, corrected together; none below two methods."""
-    labels: list[NDArray[np.int64]] = []
-    predictions: dict[str, NDArray[np.int64]] = {}
-    for method, runs in family.items():
-        if (stacked := _stacked(runs)) is not None:
-            labels.append(stacked[0])
-            predictions[method] = stacked[1]
-            if not np.array_equal(labels[0], stacked[0]):
-                first = next(iter(predictions))
-                raise RunError(f"{first} and {method} hold different test labels: train one of them again")
-    if len(predictions) < 2:
+    for one in family:
+        family[0].require_labels(one)
+    predictions = {one.method: one.predictions for one in family if one.predictions is not None}
+    if len(predictions) < 2 or family[0].labels is None:
         return ()
-    seeds = {method: [run.result.seed for run in family[method]] for method in predictions}
-    return compare_methods(labels[0], predictions, classes=classes, run_seeds=seeds)
+    seeds = {one.method: one.seeds for one in family}
+    return compare_methods(family[0].labels, predictions, classes=classes, run_seeds=seeds)
 
 
 def _with_differences(row: MethodRow, comparison: Comparison) -> MethodRow:
@@ -262,3 +171,60 @@ def _difference(row: MethodRow, other: MethodRow | None, comparison: Comparison)
         return tested
     value = row.macro_f1.mean - other.macro_f1.mean
     return Difference(other=other.method, value=value, interval=None, p_holm=None)
+
+
+def _with_evidence(comparison: Comparison, answers: Mapping[str, Answers], evidence: Evidence) -> Comparison:
+    """Return the comparison with what the teacher and the evidence say of each method, and of the whole."""
+    changed: dict[str, dict[str, object]] = {row.method: {} for row in comparison.methods}
+    noise = same_noise(evidence.noise)
+    for field, by_method in _by_field(comparison, answers, evidence, noise).items():
+        for method, value in by_method.items():
+            changed[method][field] = value
+    best, rows = comparison.best, evidence.test_rows
+    update: dict[str, object] = {
+        "methods": tuple(row.model_copy(update=changed[row.method]) for row in comparison.methods),
+        "costs": evidence.costs,
+        "noise_rows": next((len(one.positions) for one in noise.values()), None),
+        "layers": evidence.layers,
+        "suites": evidence.suites,
+    }
+    if rows is not None and best is not None:
+        update["label_errors"] = label_errors(answers[best], rows, limit=evidence.settings.error_rows)
+    return comparison.model_copy(update=update)
+
+
+def _by_field(
+    comparison: Comparison,
+    answers: Mapping[str, Answers],
+    evidence: Evidence,
+    noise: Mapping[tuple[str, int], NoisyAnswers],
+) -> dict[str, Mapping[str, object]]:
+    """Return what is known of single methods: by field of their rows, by method."""
+    names = comparison.data.label_names
+    drops = {name: noise_drops(one, noise, classes=len(names)) for name, one in answers.items()}
+    if comparison.teacher is None:
+        return {"noise": drops}
+    teacher = answers[comparison.teacher]
+    others = [answers[row.method] for row in comparison.candidates if row.method != comparison.teacher]
+    rows, limit = evidence.test_rows, evidence.settings.error_rows
+    return {
+        "noise": drops,
+        "class_changes": class_changes(teacher, others, label_names=names),
+        "disagreements": disagreements(teacher, others, rows, limit=limit) if rows is not None else {},
+    }
+
+
+def _with_recommendation(comparison: Comparison, answers: Mapping[str, Answers], evidence: Evidence) -> Comparison:
+    found = recommend(
+        comparison.methods,
+        {name: one.runs for name, one in answers.items()},
+        costs=evidence.costs,
+        limits=_limits(evidence.settings),
+    )
+    return comparison.model_copy(update={"recommendation": found})
+
+
+def _limits(settings: ReportSettings) -> Limits:
+    return Limits(
+        max_size_mb=settings.max_size_mb, max_latency_ms=settings.max_latency_ms, min_recall=settings.min_recall
+    )

@@ -1,84 +1,112 @@
-"""The files of a report: drawn, put into words and written whole."""
+"""The files of a report: put into words and written whole."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from distilora.files import write_whole
-from distilora.report import plots
-from distilora.report.comparison import compare_runs
+from distilora.report.blocks import Block, Document, FigureBlock, Fold, Section
 from distilora.report.document import build_document
+from distilora.report.errors_csv import error_files
+from distilora.report.evidence import Evidence
 from distilora.report.html import to_html
 from distilora.report.markdown import to_markdown
+from distilora.report.pages import method_documents
 from distilora.report.records import Comparison
+from distilora.report.sections.errors import DISAGREEMENTS_FILE, LABEL_ERRORS_FILE
 from distilora.report.tables import to_csv
 from distilora.runs import RunRecord
 
 COMPARISON_FILE = "comparison.json"
+REPORT_FILE = "report.html"
+_CURVES = "curves"
+"""The section of a method's page that Markdown, which has no such pages, shows too."""
 
 
-def write_report(records: Sequence[RunRecord], folder: Path) -> Path:
-    """Write ``report.md``, ``report.html``, ``figures/*.svg`` and their numbers; return the HTML's path.
+def write_report(
+    comparison: Comparison, records: Sequence[RunRecord], folder: Path, *, evidence: Evidence | None = None
+) -> Path:
+    """Write the report, a page for each method, every figure and all numbers; return the path of ``report.html``.
 
-    ``results.csv`` holds the scores of each run, ``comparison.json`` a whole :class:`Comparison`.
+    * ``report.html`` and ``METHOD/report.html``, which need no other file;
+    * ``report.md`` with ``figures/*.svg``;
+    * ``results.csv``: the scores of each run; ``comparison.json``: the whole comparison;
+    * ``METHOD/seed-N/model/README.md``: the card of each trained model;
+    * ``METHOD/disagreements.csv`` and ``label-errors.csv``: all doubtful rows, where comments may be shown.
 
-    The same records give the same bytes. A reader never sees half a file, and the HTML comes last.
+    The same records give the same bytes. A reader never sees half a file, and ``report.html`` comes last.
 
     Args:
+        comparison: of these runs.
         records: the finished runs of one experiment, void ones included.
-        folder: where the report goes; made where it is missing. Curves of methods that are gone are removed.
+        folder: of the experiment; made where it is missing. What an earlier report left and this one has not is
+            removed.
+        evidence: what the comparison was made from beside the runs.
 
     Raises:
-        RunError: there are no runs, or they cannot be compared.
         MissingExtraError: matplotlib is not installed.
     """
-    comparison = compare_runs(records)
-    curves = _curve_names(comparison)
-    figures = draw_figures(comparison, records, curves=curves)
-    drawn_curves = {method: name for method, name in curves.items() if name in figures}
-    document = build_document(comparison, records, curves=drawn_curves, figures=tuple(figures))
-    for name, svg in figures.items():
-        write_whole(folder / "figures" / f"{name}.svg", svg)
-    for old in (folder / "figures").glob("curves-*.svg"):
-        if old.stem not in figures:
-            old.unlink()
+    from distilora.report.cards import write_cards  # huggingface_hub comes with [train], as matplotlib does
+
+    report, pages = build_document(comparison, records), method_documents(comparison, records)
+    _write_figures(drawn_figures(report, *pages.values()), folder / "figures")
+    _write_error_files(error_files(comparison, records, evidence), folder)
     write_whole(folder / "results.csv", to_csv(records))
     write_whole(folder / COMPARISON_FILE, comparison.model_dump_json(indent=1) + "\n")
-    write_whole(folder / "report.md", to_markdown(document))
-    page = folder / "report.html"
-    write_whole(page, to_html(document, figures))
-    return page
+    write_whole(folder / "report.md", to_markdown(_with_curves(report, pages)))
+    for method, page in pages.items():
+        write_whole(folder / method / REPORT_FILE, to_html(page))
+    write_cards(comparison, records, folder)
+    path = folder / REPORT_FILE
+    write_whole(path, to_html(report))
+    return path
 
 
-def draw_figures(comparison: Comparison, records: Sequence[RunRecord], *, curves: Mapping[str, str]) -> dict[str, str]:
-    """Return every figure that there is something to draw for, as SVG text by name.
+def drawn_figures(*documents: Document) -> dict[str, str]:
+    """Return the SVG text of every figure of these documents, by name.
 
-    Args:
-        comparison: the numbers.
-        records: the runs, for their histories.
-        curves: name of the figure with the curves, by method.
+    Raises:
+        ValueError: two figures share a name.
     """
-    drawn: dict[str, str | None] = {
-        "scores": plots.score_bars(comparison),
-        "differences": plots.teacher_differences(comparison),
-        "classes": plots.class_f1_bars(comparison),
-        "confusion": plots.confusion_matrices(comparison),
-        "calibration": plots.reliability_diagrams(comparison),
-        "size": plots.score_against_size(comparison),
-    }
-    drawn |= {name: plots.method_curves(comparison, records, method) for method, name in curves.items()}
-    return {name: svg for name, svg in drawn.items() if svg is not None}
+    figures: dict[str, str] = {}
+    blocks = (block for document in documents for section in document.sections for block in section.blocks)
+    for block in _figures(blocks):
+        if block.name in figures:
+            raise ValueError(f"two figures are called {block.name}")
+        figures[block.name] = block.svg
+    return figures
 
 
-def _curve_names(comparison: Comparison) -> dict[str, str]:
-    """Return a file name for each method's curves, without ending; never two alike, whatever methods are called."""
-    names: dict[str, str] = {}
-    for row in comparison.rows:
-        if row.is_baseline:
-            continue
-        plain = re.sub(r"[^a-z0-9.-]+", "-", row.method.lower()).strip("-.")[:64]
-        name = f"curves-{plain}"
-        names[row.method] = name if name not in names.values() else f"{name}-{len(names) + 1}"
-    return names
+def _figures(blocks: Iterable[Block]) -> Iterator[FigureBlock]:
+    for block in blocks:
+        if isinstance(block, FigureBlock):
+            yield block
+        elif isinstance(block, Fold):
+            yield from _figures(block.blocks)
+
+
+def _write_figures(figures: Mapping[str, str], folder: Path) -> None:
+    for name, svg in figures.items():
+        write_whole(folder / f"{name}.svg", svg)
+    for old in folder.glob("*.svg"):
+        if old.stem not in figures:
+            old.unlink()
+
+
+def _write_error_files(files: Mapping[str, str], folder: Path) -> None:
+    for old in (folder / LABEL_ERRORS_FILE, *folder.glob(f"*/{DISAGREEMENTS_FILE}")):
+        if old.relative_to(folder).as_posix() not in files:
+            old.unlink(missing_ok=True)
+    for path, content in files.items():
+        write_whole(folder / path, content)
+
+
+def _with_curves(report: Document, pages: Mapping[str, Document]) -> Document:
+    """Return the report with the curves of every method before the pages that they stand on."""
+    found = [section for page in pages.values() for section in page.sections if section.name == _CURVES]
+    if not found:
+        return report
+    curves = Section(_CURVES, found[0].title, tuple(block for section in found for block in section.blocks))
+    return replace(report, sections=(*report.sections, curves))

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 
-from distilora.report.records import BASELINES, FEW_ROWS, LEVEL, MAJORITY, TFIDF, Comparison, Difference, MethodRow
+from distilora.evaluation.costs import MethodCosts
+from distilora.report.cautions import limits_of_evidence, suspicious_methods, void_methods
+from distilora.report.recommendation import EQUAL_TIMES, TIMED_TOKENS
+from distilora.report.records import BASELINES, TFIDF, Comparison, Difference, MethodRow
+from distilora.report.sections.recommendation import choice_sentence
+from distilora.report.side_findings import dearest_noise, lost_groups, trust
 from distilora.report.wording import counted, listed, number, p_words, percent, points, points_span, printable, span
 
+_MOST_METHODS = 4
+"""Of more methods beside the teacher than these only what is shown is told."""
 _MOST_PAIRS = 6
 """Of more pairs than these only the number is told."""
 
@@ -19,14 +27,23 @@ def findings(comparison: Comparison) -> list[str]:
     below 0.05.
     """
     return [
+        *_choice(comparison),
         *_winner(comparison),
-        *_against_teacher(comparison),
         *_between_students(comparison),
+        *_against_teacher(comparison),
+        *void_methods(comparison),
+        *suspicious_methods(comparison),
         *_against_tfidf(comparison),
-        *_suspicious(comparison),
-        *_void(comparison),
-        *_limits(comparison),
+        *lost_groups(comparison),
+        *dearest_noise(comparison),
+        *trust(comparison),
+        *limits_of_evidence(comparison),
     ]
+
+
+def _choice(comparison: Comparison) -> list[str]:
+    found = comparison.recommendation
+    return [] if found is None else [choice_sentence(comparison, found)]
 
 
 def _winner(comparison: Comparison) -> list[str]:
@@ -93,10 +110,34 @@ def _against_teacher(comparison: Comparison) -> list[str]:
     teacher = comparison.row(comparison.teacher)
     if teacher is None:
         return ["No teacher has a score, so nothing is compared with one."] if comparison.candidates else []
-    return [_kept(row, teacher) for row in comparison.candidates if row.method != teacher.method]
+    others = [row for row in comparison.candidates if row.method != teacher.method]
+    if len(others) <= _MOST_METHODS:
+        return [_kept(row, teacher, comparison) for row in others]
+    return _kept_in_short(others, teacher, comparison)
 
 
-def _kept(row: MethodRow, teacher: MethodRow) -> str:
+def _kept_in_short(others: Sequence[MethodRow], teacher: MethodRow, comparison: Comparison) -> list[str]:
+    """Return which of many methods are shown to differ from the teacher, and what all of them cost beside it."""
+    shown = [(row, row.to_teacher) for row in others if row.to_teacher and row.to_teacher.is_shown]
+    better = [f"{printable(row.method)} ({points(gap.value)} points)" for row, gap in shown if gap.value > 0]
+    worse = [f"{printable(row.method)} ({points(gap.value)} points)" for row, gap in shown if gap.value < 0]
+    level = [row.method for row in others if row.method not in {one.method for one, _ in shown}]
+    costs = [f"{printable(row.method)}{cost}" for row in others if (cost := _cost(row, teacher, comparison))]
+    return [
+        "Against the teacher: "
+        + "; ".join(
+            [
+                *([f"better by more than chance in the rows {', '.join(better)}"] if better else []),
+                *([f"worse {', '.join(worse)}"] if worse else []),
+                *([f"no difference was found for {listed(level)}"] if level else []),
+            ]
+        )
+        + ".",
+        *([f"Beside the teacher, {'; '.join(costs)}."] if costs else []),
+    ]
+
+
+def _kept(row: MethodRow, teacher: MethodRow, comparison: Comparison) -> str:
     difference = row.to_teacher
     if difference is None or row.macro_f1 is None or teacher.macro_f1 is None or teacher.macro_f1.mean <= 0:
         return f"{printable(row.method)} cannot be compared with {printable(teacher.method)}."
@@ -106,22 +147,37 @@ def _kept(row: MethodRow, teacher: MethodRow) -> str:
     keeps = "keeps" if difference.value <= 0 else "reaches"
     return (
         f"{printable(row.method)} {keeps} {share} of the teacher's macro-F1 "
-        f"(difference {_measured(difference)}: {verdict}){_cost(row, teacher)}."
+        f"(difference {_measured(difference)}: {verdict}){_cost(row, teacher, comparison)}."
     )
 
 
-def _cost(row: MethodRow, teacher: MethodRow) -> str:
-    """Return what a method costs beside the teacher: its size, and what it trains where that is less."""
-    size = ""
-    if row.size_bytes and teacher.size_bytes:
-        size = f" with {percent(row.size_bytes / teacher.size_bytes)} of its size"
+def _cost(row: MethodRow, teacher: MethodRow, comparison: Comparison) -> str:
+    """Return what a method costs beside the teacher: size, measured time, and what it trains where that is less."""
+    measured, theirs = (comparison.costs.of(one.method) if comparison.costs else None for one in (row, teacher))
+    if measured is not None and theirs is not None:
+        cost = f" with {percent(measured.size_bytes / theirs.size_bytes)} of its size{_speed(measured, theirs)}"
+    elif row.size_bytes and teacher.size_bytes:
+        cost = f" with {percent(row.size_bytes / teacher.size_bytes)} of its size"
+    else:
+        cost = ""
     trains_few = (
         row.parameters and row.trainable_parameters is not None and row.trainable_parameters < 0.5 * row.parameters
     )
     if not trains_few:
-        return size
+        return cost
     share = percent((row.trainable_parameters or 0) / (row.parameters or 1))
-    return f"{size}{' and' if size else ','} training {share} of its own parameters"
+    return f"{cost}{' and' if cost else ','} training {share} of its own parameters"
+
+
+def _speed(measured: MethodCosts, theirs: MethodCosts) -> str:
+    """Return how a method's time for one text compares; times of a bundle and of a trained run do not."""
+    mine, other = measured.latency_at(TIMED_TOKENS), theirs.latency_at(TIMED_TOKENS)
+    if mine is None or other is None or not mine.p50_ms or not other.p50_ms or measured.model != theirs.model:
+        return ""
+    ratio = mine.p50_ms / other.p50_ms
+    if 1 / EQUAL_TIMES <= ratio <= EQUAL_TIMES:
+        return " at about the same speed"
+    return f", {1 / ratio:.1f} times as fast" if ratio < 1 else f", taking {ratio:.1f} times as long"
 
 
 def _between_students(comparison: Comparison) -> list[str]:
@@ -149,13 +205,16 @@ def _against_tfidf(comparison: Comparison) -> list[str]:
         return [missing] if comparison.candidates else []
     behind = [row for row in comparison.candidates if "not above tfidf" in row.flags]
     level = [row for row in comparison.candidates if row not in behind and row.to_tfidf and not row.to_tfidf.is_shown]
-    sentences = [_not_above(row) for row in behind]
-    sentences += [
-        f"{printable(row.method)} is ahead of {BASELINES[TFIDF]} by {_measured(row.to_tfidf)}: "
-        f"{_verdict(row.to_tfidf, None, found='')}."
-        for row in level
-        if row.to_tfidf is not None
-    ]
+    sentences = []
+    if behind:
+        first, *others = behind
+        more = "".join(f"; nor is {printable(row.method)}{_to_tfidf(row)}" for row in others)
+        sentences.append(
+            f"{printable(first.method)} is not better than {BASELINES[TFIDF]} in macro-F1{_to_tfidf(first)}{more}."
+        )
+    if level:
+        gaps = "; ".join(f"{printable(row.method)}{_to_tfidf(row)}" for row in level)
+        sentences.append(f"Ahead of {BASELINES[TFIDF]}, but no difference was found: {gaps}.")
     if not behind and not level and comparison.candidates:
         sentences.append(
             f"Every method is above {BASELINES[TFIDF]} in macro-F1 ({number(tfidf.macro_f1.mean)}), "
@@ -164,80 +223,5 @@ def _against_tfidf(comparison: Comparison) -> list[str]:
     return sentences
 
 
-def _not_above(row: MethodRow) -> str:
-    measured = f" (difference {_measured(row.to_tfidf)})" if row.to_tfidf else ""
-    return f"{printable(row.method)} is not better than {BASELINES[TFIDF]} in macro-F1{measured}."
-
-
-def _suspicious(comparison: Comparison) -> list[str]:
-    constant = [row.method for row in comparison.candidates if "one class" in row.flags]
-    below = [row.method for row in comparison.candidates if "below majority" in row.flags]
-    majority = comparison.row(MAJORITY)
-    sentences = []
-    if constant:
-        sentences.append(f"{listed(constant)}: at least one seed gave every test row the same class.")
-    if below and majority and majority.accuracy:
-        sentences.append(
-            f"{listed(below)}: the accuracy is below the {number(majority.accuracy.mean)} of "
-            f"always saying the largest class."
-        )
-    return sentences
-
-
-def _void(comparison: Comparison) -> list[str]:
-    sentences = []
-    for row in comparison.rows:
-        if row.void and row.is_void:
-            sentences.append(f"{printable(row.method)} is void and has no score: {_reasons(row)}.")
-        elif row.void:
-            sentences.append(
-                f"{printable(row.method)}: {len(row.void)} of {len(row.void) + len(row.seeds)} seeds are void "
-                f"({_reasons(row)}); its scores are those of the others."
-            )
-    return sentences
-
-
-def _reasons(row: MethodRow) -> str:
-    return "; ".join(f"seed {void.seed}, {printable(void.reason).rstrip('.')}" for void in row.void)
-
-
-def _limits(comparison: Comparison) -> list[str]:
-    """Return what these runs cannot tell, whatever they show."""
-    candidates = comparison.candidates
-    if not candidates:
-        return []
-    rows = counted(sum(comparison.class_support.values()), "test row")
-    sentences = [_seed_limits(comparison), *_scarce_classes(comparison)]
-    if comparison.pairs:
-        sentences.append(
-            f"Each p is corrected (Holm) for the {counted(len(comparison.pairs), 'pair')} of "
-            f"{listed(comparison.family)}; a difference counts as found below {LEVEL}."
-        )
-    if any(d and not d.is_shown for row in candidates for d in (row.to_teacher, row.to_best, row.to_tfidf)):
-        sentences.append(
-            f"Where no difference was found, {rows} were not enough to tell two methods apart; "
-            "that does not show that they are equal."
-        )
-    return sentences
-
-
-def _scarce_classes(comparison: Comparison) -> list[str]:
-    scarce = [f"{printable(name)} ({rows})" for name, rows in comparison.scarce_classes.items()]
-    if not scarce:
-        return []
-    return [
-        f"Fewer than {FEW_ROWS} test rows: {', '.join(scarce)}. With so few, the intervals of these classes and of "
-        "macro-F1 are too narrow."
-    ]
-
-
-def _seed_limits(comparison: Comparison) -> str:
-    amounts = {len(row.seeds) for row in comparison.candidates}
-    spreads = [row.macro_f1.sd for row in comparison.candidates if row.macro_f1 and row.macro_f1.sd is not None]
-    if not spreads:
-        return "One seed a method: how much another seed would change is not known; intervals speak of test rows alone."
-    seeds = counted(min(amounts), "seed") if len(amounts) == 1 else f"{min(amounts)} to {max(amounts)} seeds"
-    return (
-        f"Over {seeds} a method, macro-F1 varies with a standard deviation of {points(min(spreads), signed=False)} to "
-        f"{points(max(spreads), signed=False)} points; intervals are over test rows with the seeds averaged."
-    )
+def _to_tfidf(row: MethodRow) -> str:
+    return f" ({_measured(row.to_tfidf)})" if row.to_tfidf else ""

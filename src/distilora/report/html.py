@@ -1,104 +1,204 @@
-"""A report as one HTML file that needs nothing else: no script, no font, no picture from elsewhere."""
+"""A page of a report as one HTML file that needs nothing else: style, pictures and its one script stand in it."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from importlib import resources
+from urllib.parse import quote
 
-from distilora.report.blocks import Block, Bullets, Document, FigureBlock, Paragraph, Section, Table
+from distilora.report.blocks import (
+    Block,
+    Bullets,
+    Card,
+    Cell,
+    Document,
+    FigureBlock,
+    Fold,
+    Inner,
+    Links,
+    Paragraph,
+    Section,
+    Table,
+    cell_text,
+)
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <title>{title}</title>
 <style>
 {style}</style>
 </head>
 <body>
-<main>
-<header>
-<h1>{title}</h1>
+<header class="head">
+{around}<h1>{title}</h1>
 <p class="lead">{lead}</p>
-<nav aria-label="Contents"><ul>
-{contents}
-</ul></nav>
 </header>
+<nav class="side" aria-label="Contents"><details class="contents" open><summary>Contents</summary>
+<ul>
+{contents}
+</ul></details></nav>
+<main>
 {sections}
 </main>
+<script>{script}</script>
 </body>
 </html>
 """
+_TOGETHER = re.compile(r"(?<=\d) (?=(?:%|MB|MiB|ms|s)(?!\w))|(?<=\bp) (?=[=<])|(?<=[=<±]) (?=\d)")
+"""Blanks at which no line should end: before units, and around what belongs to p."""
+_LONG_NUMBER, _LONG_WORDS = 8, 30
+"""Characters from which a cell may wrap: of words among numbers, and of words among words."""
 
 
-def to_html(document: Document, figures: Mapping[str, str]) -> str:
-    """Return a document as a whole page.
-
-    Args:
-        document: what it says; every text of it is escaped here.
-        figures: SVG text by the name of the figure, as ``report.plots`` draws it.
-    """
-    style = resources.files("distilora.report").joinpath("report.css").read_text(encoding="utf-8")
+def to_html(document: Document) -> str:
+    """Return a document as a whole page; every text of it is escaped here."""
+    script = _own_file("report.js")
     contents = (f'<li><a href="#{s.name}">{html.escape(s.title)}</a></li>' for s in document.sections)
     return _PAGE.format(
+        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src '{source_hash(script)}'",
         title=html.escape(document.title),
         lead=html.escape(document.lead),
-        style=style,
+        style=_own_file("report.css"),
+        around=_around(document),
         contents="\n".join(contents),
-        sections="\n".join(_section(section, figures) for section in document.sections),
+        sections="\n".join(_section(section) for section in document.sections),
+        script=script,
     )
 
 
-def _section(section: Section, figures: Mapping[str, str]) -> str:
-    blocks = "\n".join(_block(block, figures) for block in section.blocks)
+def source_hash(script: str) -> str:
+    """Return what a content security policy calls a script that stands in the page.
+
+    Source:
+        https://www.w3.org/TR/CSP3/#match-element-to-source-list.
+
+    Example:
+        >>> source_hash("")
+        'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='
+    """
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
+
+
+def _own_file(name: str) -> str:
+    return resources.files("distilora.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _around(document: Document) -> str:
+    if not document.around:
+        return ""
+    items = "".join(f"<li>{_link(text, path)}</li>" for text, path in document.around)
+    return f'<nav class="around" aria-label="Pages of the report"><ul>{items}</ul></nav>\n'
+
+
+def _link(text: str, path: str) -> str:
+    return f'<a href="{html.escape(quote(path))}">{html.escape(text)}</a>'
+
+
+def _sentence(text: str) -> str:
+    """Return escaped text whose lines end only where they may."""
+    return _TOGETHER.sub("\u00a0", html.escape(text))
+
+
+def _section(section: Section) -> str:
+    blocks = "\n".join(_block(block) for block in section.blocks)
     heading = f'<h2 id="{section.name}">{html.escape(section.title)}</h2>'
     return f'<section aria-labelledby="{section.name}">\n{heading}\n{blocks}\n</section>'
 
 
-def _block(block: Block, figures: Mapping[str, str]) -> str:
+def _block(block: Block) -> str:
+    match block:
+        case Card():
+            return _card(block)
+        case Fold(title, blocks):
+            inner = "\n".join(_inner(one) for one in blocks)
+            return f'<details class="fold"><summary>{html.escape(title)}</summary>\n{inner}\n</details>'
+        case _:
+            return _inner(block)
+
+
+def _inner(block: Inner) -> str:
     match block:
         case Paragraph(text):
-            return f'<p class="note">{html.escape(text)}</p>'
+            return f'<p class="note">{_sentence(text)}</p>'
         case Bullets(items):
-            lines = "\n".join(f"<li>{html.escape(item)}</li>" for item in items)
-            return f'<ul class="sentences">\n{lines}\n</ul>'
+            return _list("sentences", (_sentence(item) for item in items))
+        case Links(items):
+            return _list("links", (_link(text, path) for text, path in items))
         case Table():
             return _table(block)
         case FigureBlock():
-            return _figure(block, figures[block.name])
+            return _figure(block)
+
+
+def _list(kind: str, items: Iterable[str]) -> str:
+    lines = "\n".join(f"<li>{item}</li>" for item in items)
+    return f'<ul class="{kind}">\n{lines}\n</ul>'
+
+
+def _card(card: Card) -> str:
+    pairs = ((html.escape(what), _sentence(value)) for what, value in card.facts)
+    facts = "".join(f"<div><dt>{what}</dt><dd>{value}</dd></div>" for what, value in pairs)
+    return (
+        f'<div class="card">\n<p class="label">{html.escape(card.label)}</p>\n'
+        f'<p class="title">{html.escape(card.title)}</p>\n<p>{_sentence(card.text)}</p>\n'
+        + (f"<dl>{facts}</dl>\n" if facts else "")
+        + "</div>"
+    )
 
 
 def _table(table: Table) -> str:
-    header = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in table.columns)
+    wordy = [{_cell_class(table, cell) for cell in cells} - {""} for cells in zip(*table.rows, strict=True)]
+    header = "".join(
+        f'<th scope="col"{"".join(kinds)}>{html.escape(name)}</th>'
+        for name, kinds in zip(table.columns, wordy or [set()] * len(table.columns), strict=True)
+    )
     body = "\n".join(_row(table, row) for row in table.rows)
     caption = html.escape(table.caption)
+    kind = "numeric" if table.numeric else "words-table"
+    sortable = " sortable" if table.sortable and len(table.rows) > 1 else ""
     return (
         f'<div class="scroll" role="region" aria-label="{caption}" tabindex="0">\n'
-        f'<table class="{"numeric" if table.numeric else "words-table"}">\n<caption>{caption}</caption>\n'
+        f'<table class="{kind}{sortable}">\n<caption>{caption}</caption>\n'
         f"<thead><tr>{header}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>"
     )
 
 
-def _row(table: Table, row: tuple[str, ...]) -> str:
-    cells = "".join(f"<td{_cell_class(table, cell)}>{html.escape(cell)}</td>" for cell in row[1:])
-    return f'<tr><th scope="row">{html.escape(row[0])}</th>{cells}</tr>'
+def _row(table: Table, row: tuple[Cell, ...]) -> str:
+    name, *others = row
+    text = cell_text(name)
+    head = _link(text, table.links[text]) if text in table.links else html.escape(text)
+    cells = "".join(f"<td{_cell_class(table, cell)}{_key(cell)}>{html.escape(cell_text(cell))}</td>" for cell in others)
+    return f'<tr><th scope="row"{_key(name)}>{head}</th>{cells}</tr>'
 
 
-def _cell_class(table: Table, cell: str) -> str:
+def _key(cell: Cell) -> str:
+    return "" if isinstance(cell, str) else f' data-key="{cell.key:.12g}"'
+
+
+def _cell_class(table: Table, cell: Cell) -> str:
     """Tell cells that need room to wrap: words among numbers, and long ones among words."""
-    is_sentence = len(cell) > 8 and not re.match(r"[−+\d]", cell) if table.numeric else len(cell) > 30
+    text = cell_text(cell)
+    if table.numeric:
+        is_sentence = len(text) > _LONG_NUMBER and not re.match(r"[−+\d]", text) and isinstance(cell, str)
+    else:
+        is_sentence = len(text) > _LONG_WORDS
     return ' class="words"' if is_sentence else ""
 
 
-def _figure(block: FigureBlock, svg: str) -> str:
-    label, caption = html.escape(block.alternative), html.escape(block.caption)
+def _figure(block: FigureBlock) -> str:
+    label, caption = html.escape(block.alternative), _sentence(block.caption)
     return (
-        f'<figure>\n<div class="card" role="img" aria-label="{label}" tabindex="0">\n'
-        f"{inline_svg(svg, prefix=block.name)}\n</div>\n<figcaption>{caption}</figcaption>\n</figure>"
+        f'<figure>\n<div class="picture" role="img" aria-label="{label}" tabindex="0">\n'
+        f"{inline_svg(block.svg, prefix=block.name)}\n</div>\n<figcaption>{caption}</figcaption>\n</figure>"
     )
 
 

@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
+from urllib.parse import quote
 
-from distilora.report.blocks import Block, Bullets, Document, FigureBlock, Paragraph, Table
+from distilora.report.blocks import (
+    Block,
+    Bullets,
+    Card,
+    Cell,
+    Document,
+    FigureBlock,
+    Fold,
+    Inner,
+    Links,
+    Paragraph,
+    Table,
+    cell_text,
+)
 
 _SPECIAL = re.compile(r"[\\`*_\[\]<>|&~]")
 
@@ -30,22 +45,52 @@ def escaped(text: str) -> str:
 
 def _block(block: Block) -> str:
     match block:
+        case Card(label, title, text, facts):
+            lines = [f"> - {escaped(what)}: {escaped(value)}" for what, value in facts]
+            said = f"> **{escaped(label)}: {escaped(title)}.** {escaped(text)}"
+            return "\n".join([said, ">", *lines]) if lines else said
+        case Fold(title, blocks):
+            inner = "\n\n".join(_inner(one) for one in blocks)
+            return f"<details><summary>{_in_html(title)}</summary>\n\n{inner}\n\n</details>"
+        case _:
+            return _inner(block)
+
+
+def _inner(block: Inner) -> str:
+    match block:
         case Paragraph(text):
             return escaped(text)
         case Bullets(items):
-            return "\n".join(f"- {escaped(item)}" for item in items)
+            return _items(escaped(item) for item in items)
+        case Links(items):
+            return _items(_link(text, path) for text, path in items)
         case Table():
             return _table(block)
         case FigureBlock(name, alternative, caption):
             return f"![{escaped(alternative)}](figures/{name}.svg)\n\n{escaped(caption)}"
 
 
+def _items(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _link(text: str, path: str) -> str:
+    return f"[{escaped(text)}]({quote(path)})"
+
+
+def _in_html(text: str) -> str:
+    """Return text on one line for inside a tag, where backslashes do not escape."""
+    plain = " ".join(text.split())
+    return re.sub(r"[^\w .,:;%±−’–-]", lambda found: f"&#{ord(found.group())};", plain)
+
+
 def _table(table: Table) -> str:
-    others = "---:" if table.numeric else ":---"
-    lines = [table.columns, (":---", *(others for _ in table.columns[1:])), *table.rows]
-    header, rule, *rows = ("| " + " | ".join(cells) + " |" for cells in _escaped_cells(lines))
-    return "\n".join([f"{escaped(table.caption)}:", "", header, rule, *rows])
+    rule = (":---", *("---:" if table.numeric else ":---" for _ in table.columns[1:]))
+    lines = [[escaped(name) for name in table.columns], rule, *(_cells(table, row) for row in table.rows)]
+    return "\n".join([f"{escaped(table.caption)}:", "", *("| " + " | ".join(line) + " |" for line in lines)])
 
 
-def _escaped_cells(lines: list[tuple[str, ...]]) -> list[list[str]]:
-    return [[escaped(cell) for cell in line] for line in lines]
+def _cells(table: Table, row: Sequence[Cell]) -> list[str]:
+    name, *others = (cell_text(cell) for cell in row)
+    head = _link(name, table.links[name]) if name in table.links else escaped(name)
+    return [head, *map(escaped, others)]

@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from pydantic import Field
+
+from distilora.analysis.records import LayerAnalysis
+from distilora.evaluation.assessments import Assessment
 from distilora.evaluation.calibration import Calibration
+from distilora.evaluation.costs import ExperimentCosts
+from distilora.evaluation.curves import PrecisionRecallCurve
+from distilora.evaluation.disagreements import Disagreements
+from distilora.evaluation.label_errors import LabelErrors
 from distilora.evaluation.records import Interval
+from distilora.evaluation.robustness.drops import NoiseDrop
 from distilora.evaluation.significance import PairTest
 from distilora.records import Record
 from distilora.runs import DataIdentity
@@ -57,6 +66,32 @@ class Difference(Record):
         return self.p_holm is not None and self.p_holm < LEVEL
 
 
+class ClassChange(Record):
+    """How much higher the recall of one class is than the teacher's, from -1 to 1; below 0 is worse."""
+
+    name: str
+    rows: int
+    """Test rows of the class."""
+    value: float
+    interval: Interval
+    """Over test rows, paired, the seeds averaged; not corrected for the number of classes."""
+
+
+class ThresholdScores(Record):
+    """The positive classes against all others, each seed at the threshold that was chosen on its validation rows."""
+
+    goal: str
+    """What the threshold serves: f1, precision=P or recall=P."""
+    threshold: Score
+    """Of the summed probability of the positive classes, after the temperature; no interval."""
+    precision: Score
+    """On test rows, as are the next two."""
+    recall: Score
+    f1: Score
+    validation_recall: Score
+    """No interval."""
+
+
 class VoidRun(Record):
     """A run whose numbers would mean nothing."""
 
@@ -89,11 +124,29 @@ class MethodRow(Record):
     """Mean counts; rows: true class, columns: predicted class."""
     calibration: tuple[Calibration, ...] = ()
     """Of each seed, in their order, at temperature 1; empty where logits were not kept."""
+    calibrated: tuple[Calibration, ...] = ()
+    """The same at the temperature that fits the seed's validation rows best."""
+    calibrated_brier_score: Score | None = None
+    calibrated_error: Score | None = None
+    """Expected calibration error after the temperature."""
+    positive: ThresholdScores | None = None
+    """Absent where the data names no positive classes."""
+    precision_recall: dict[str, PrecisionRecallCurve] = Field(default_factory=dict)
+    """Of the seed that is best on validation, after its temperature: of the positive classes together under the key
+    ``positive``; where the data names none, of each class against all others under its name."""
     parameters: int | None = None
     trainable_parameters: int | None = None
     size_bytes: int | None = None
     training_seconds: float | None = None
     """Mean over valid seeds."""
+    training_memory_mib: float | None = None
+    """The most of any valid seed; absent where a seed lacks it."""
+    noise: tuple[NoiseDrop, ...] = ()
+    """The drop in macro-F1 under each kind of noise; empty where a valid seed was not asked."""
+    disagreements: Disagreements | None = None
+    """With the teacher, mean probabilities over seeds; absent for the teacher, baselines, and without texts."""
+    class_changes: tuple[ClassChange, ...] = ()
+    """Recall of each class against the teacher's; empty for the teacher and baselines."""
     layers: tuple[int, ...] | None = None
     flags: tuple[Flag, ...] = ()
     to_teacher: Difference | None = None
@@ -117,12 +170,72 @@ class MethodRow(Record):
         return None if self.size_bytes is None else self.size_bytes / 1e6
 
 
+class Limits(Record):
+    """What a recommended model must keep to; what is absent is no limit."""
+
+    max_size_mb: float | None = None
+    """All that is shipped, in 10^6 bytes."""
+    max_latency_ms: float | None = None
+    """95 of 100 times, one text of the longest measured length."""
+    min_recall: float | None = None
+    """Of the positive classes together on validation rows, at the chosen threshold."""
+
+    @property
+    def any(self) -> bool:
+        """Return whether there is a limit."""
+        return any(limit is not None for limit in (self.max_size_mb, self.max_latency_ms, self.min_recall))
+
+
+Failing = Literal["worse", "size", "latency", "recall", "dearer", "lower"]
+"""Why a method is not recommended.
+
+It is shown to be worse than the best; too large, too slow or blind to too much (or that was not measured); dearer than
+another that is as good; or scores lower on validation than another that keeps to the limits.
+"""
+
+
+class Considered(Record):
+    """One method that could be recommended, on validation rows alone."""
+
+    method: str
+    macro_f1: Score
+    """On validation rows; no interval."""
+    to_best: Difference | None
+    """On validation rows, corrected (Holm) for all methods but the best; absent for the best itself."""
+    size_mb: float | None
+    """All that is shipped where it was measured, else the weights."""
+    latency_ms: float | None
+    """p50 of one text of 64 tokens; absent where it was not measured."""
+    slow_latency_ms: float | None
+    """p95 of one text of the longest measured length."""
+    recall: float | None
+    """Of the positive classes at the threshold, mean over seeds; absent where the data names none."""
+    failing: Failing | None
+    """Absent for the recommended method."""
+
+
+class Recommendation(Record):
+    """Which method to ship, chosen on validation rows alone."""
+
+    rule: Literal["cheapest", "limits"]
+    """The cheapest that is not shown to be worse than the best; or the best that keeps to the limits."""
+    limits: Limits
+    rows: int
+    """Validation rows."""
+    best: str
+    """The method with the best mean validation macro-F1."""
+    method: str | None
+    """Absent where none keeps to the limits."""
+    considered: tuple[Considered, ...]
+    """Best validation macro-F1 first."""
+
+
 class Comparison(Record):
     """Every method of one experiment, best mean test macro-F1 first, those without a score last."""
 
     format: Literal[1] = 1
     data: DataIdentity
-    rows: tuple[MethodRow, ...]
+    methods: tuple[MethodRow, ...]
     class_support: dict[str, int]
     """Test rows of each class; empty where no run has a score."""
     teacher: str | None
@@ -133,10 +246,22 @@ class Comparison(Record):
     """The methods whose pairs are tested and corrected for together: those with kept predictions but the majority."""
     pairs: tuple[PairTest, ...] = ()
     """Each two methods of the family once, the one with the better macro-F1 first."""
+    recommendation: Recommendation | None = None
+    """Absent where no method has validation scores."""
+    costs: ExperimentCosts | None = None
+    """Absent where they were not measured."""
+    noise_rows: int | None = None
+    """Test rows that were answered with noise; absent where none were."""
+    label_errors: LabelErrors | None = None
+    """Test rows whose label is likely wrong, by the mean probabilities of all seeds of the best method."""
+    layers: tuple[LayerAnalysis, ...] = ()
+    """Of each seed's teacher."""
+    suites: tuple[Assessment, ...] = ()
+    """Of hard cases and groups; the first model is the teacher's, the path of each is its method."""
 
     def row(self, method: str | None) -> MethodRow | None:
         """Return the row of a method, or nothing where there is none."""
-        return next((row for row in self.rows if row.method == method), None)
+        return next((row for row in self.methods if row.method == method), None)
 
     def difference(self, method: str, other: str) -> Difference | None:
         """Return how much more macro-F1 a method has than another, or nothing where the two are no tested pair."""
@@ -152,7 +277,7 @@ class Comparison(Record):
     @property
     def scored(self) -> tuple[MethodRow, ...]:
         """Return the rows that have a score, the best first."""
-        return tuple(row for row in self.rows if not row.is_void)
+        return tuple(row for row in self.methods if not row.is_void)
 
     @property
     def candidates(self) -> tuple[MethodRow, ...]:

@@ -43,6 +43,7 @@ def _row(result: Result) -> dict[str, Cell]:
         "trainable_parameters": result.trainable_parameters,
         "size_bytes": result.size_bytes,
         "training_seconds": result.training_seconds,
+        "training_memory_mib": result.training_memory_mib,
         "epochs": result.epochs,
         "best_epoch": result.best_epoch,
         "layers": " ".join(map(str, result.layers)) if result.layers else None,

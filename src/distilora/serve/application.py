@@ -12,7 +12,7 @@ from starlette.staticfiles import StaticFiles
 from distilora.serve.document import LICENSE, SERVERS, TAGS, describe
 from distilora.serve.failures import answer_failures
 from distilora.serve.protection.stack import protect
-from distilora.serve.routes import compare, explain, feedback, files, health, models, pages, predict, sign_in
+from distilora.serve.routes import compare, explain, feedback, files, health, models, pages, predict, reports, sign_in
 from distilora.serve.routes.bodies import require_utf_8
 from distilora.serve.state import Served
 
@@ -49,7 +49,7 @@ def create_app(served: Served) -> FastAPI:
         redirect_slashes=False,  # it would name http where a proxy speaks https
     )
     app.state.served = served
-    for part in (predict, compare, explain, models, feedback, health):
+    for part in (predict, compare, explain, models, feedback, health, reports):
         app.include_router(part.router)
     for part in (files, sign_in, pages):  # they read forms
         app.include_router(part.router, dependencies=[Depends(require_utf_8)])

@@ -58,7 +58,7 @@ class Catalog:
     """By name, the best on validation first."""
     unavailable: tuple[Unavailable, ...] = ()
     reports: Mapping[str, Path] | None = None
-    """``report.html`` of each experiment that was given, by the experiment's folder name."""
+    """Folder of each experiment that was given and has a report, by the folder's name."""
 
     def find(self, name: str | None) -> ServedModel:
         """Return the model of this name; absent: the default, which is the first.
@@ -194,12 +194,12 @@ def validation_macro_f1(manifest: Manifest) -> float:
 
 
 def _reports(experiments: Iterable[Path]) -> dict[str, Path]:
-    """Return the report of each experiment that has one, under names that are unique."""
+    """Return the folder of each experiment that has a report, under names that are unique."""
     reports: dict[str, Path] = {}
     for folder in dict.fromkeys(experiments):
         if (folder / REPORT_FILE).is_file():
             name = next(name for name in _numbered(printable(folder.name)) if name not in reports)
-            reports[name] = folder / REPORT_FILE
+            reports[name] = folder
     return reports
 
 

@@ -1,4 +1,4 @@
-"""What watches a training: its clock, its progress bar, and the end of losses that are no numbers."""
+"""What watches a training: its clock, its memory, its progress bar, and the end of losses that are no numbers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import math
 import time
 from typing import Any
 
+import torch
 from tqdm.auto import tqdm
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from distilora.errors import VoidRunError
+from distilora.machine import forget_peak, peak_resident_mib
 
 FINITE_LOSS = "finite loss"
 """Name of the guard that :class:`FiniteLoss` keeps."""
@@ -39,6 +41,50 @@ class TrainingClock(TrainerCallback, ExportableState):  # type: ignore[misc]
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint must keep."""
         return {"args": {}, "attributes": {"seconds": self.seconds}}
+
+
+class TrainingMemory(TrainerCallback, ExportableState):  # type: ignore[misc]
+    """Keeps the most memory held between the begin and the end of each epoch, over resumed runs too.
+
+    On a GPU what was allocated there; else what the whole process held, whatever for. Evaluation and checkpoints fall
+    outside, as they do for :class:`TrainingClock`.
+    """
+
+    def __init__(self) -> None:
+        self.epoch_peaks: list[float | None] = []
+        """In MiB, of each epoch; absent where the system cannot tell one epoch from what was before."""
+        self._counts = False
+
+    @property
+    def peak_mib(self) -> float | None:
+        """Return the most of any epoch in MiB, or nothing where one of them is not known."""
+        known = [peak for peak in self.epoch_peaks if peak is not None]
+        return max(known) if known and len(known) == len(self.epoch_peaks) else None
+
+    def on_epoch_begin(self, args: Any, *_: Any, **__: Any) -> None:
+        """Forget what was held before."""
+        self._counts = _forget_peak(args.device)
+
+    def on_epoch_end(self, args: Any, *_: Any, **__: Any) -> None:
+        """Keep the most that was held since the epoch's begin."""
+        self.epoch_peaks.append(_peak_mib(args.device) if self._counts else None)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint must keep."""
+        return {"args": {}, "attributes": {"epoch_peaks": list(self.epoch_peaks)}}
+
+
+def _forget_peak(device: torch.device) -> bool:
+    if device.type != "cuda":
+        return device.type == "cpu" and forget_peak()
+    torch.cuda.reset_peak_memory_stats(device)
+    return True
+
+
+def _peak_mib(device: torch.device) -> float:
+    if device.type != "cuda":
+        return peak_resident_mib()
+    return float(torch.cuda.max_memory_allocated(device)) / 2**20
 
 
 class FiniteLoss(TrainerCallback):  # type: ignore[misc]

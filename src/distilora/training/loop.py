@@ -19,7 +19,7 @@ from distilora.models.embeddings import keep_seen_rows, restore_all_rows
 from distilora.models.first_token import first_token_only
 from distilora.models.loading import quietly
 from distilora.training.arguments import training_arguments
-from distilora.training.callbacks import FiniteLoss, ProgressBar, TrainingClock
+from distilora.training.callbacks import FiniteLoss, ProgressBar, TrainingClock, TrainingMemory
 from distilora.training.checkpoints import CheckpointSeal, last_checkpoint, private_folder, read_state
 from distilora.training.trainer import DistillationTrainer, LiveTeacher, Scores
 
@@ -48,6 +48,8 @@ class Training:
 
     seconds: float
     """The loop alone: evaluations and checkpoints left out, resumed stretches added."""
+    memory_mib: float | None
+    """The most held during that time, by the whole process or on its GPU; absent where the system does not tell."""
     epochs: int
     best_epoch: int
     log: tuple[dict[str, Any], ...]
@@ -97,7 +99,7 @@ def _train_seen_rows_only(model: nn.Module, rows: LabelledRows) -> bool:
 def _trainer(
     model: nn.Module, task: TrainingTask, bar: ProgressBar, *, scores: Scores, epochs: int | None
 ) -> DistillationTrainer:
-    callbacks: list[Any] = [TrainingClock(), FiniteLoss(), CheckpointSeal(), bar]
+    callbacks: list[Any] = [TrainingClock(), TrainingMemory(), FiniteLoss(), CheckpointSeal(), bar]
     if task.settings.patience:
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=task.settings.patience))
     trainer = DistillationTrainer(
@@ -125,12 +127,15 @@ def _epochs_when_stopped(checkpoint: Path | None) -> int | None:
 
 
 def _training(trainer: DistillationTrainer) -> Training:
-    # A resumed trainer has put a new clock in the place of ours.
-    clock = next(callback for callback in trainer.callback_handler.callbacks if isinstance(callback, TrainingClock))
+    # A resumed trainer has put new ones in the place of ours.
+    callbacks = trainer.callback_handler.callbacks
+    clock = next(callback for callback in callbacks if isinstance(callback, TrainingClock))
+    memory = next(callback for callback in callbacks if isinstance(callback, TrainingMemory))
     evaluations: Sequence[dict[str, Any]] = [entry for entry in trainer.state.log_history if "eval_macro_f1" in entry]
     best = max(evaluations, key=lambda entry: entry["eval_macro_f1"])  # the first of equals, as the trainer keeps it
     return Training(
         seconds=clock.seconds,
+        memory_mib=memory.peak_mib,
         epochs=round(evaluations[-1]["epoch"]),
         best_epoch=round(best["epoch"]),
         log=tuple(trainer.state.log_history),

@@ -5,15 +5,25 @@ from __future__ import annotations
 from distilora.report.plots.calibration import reliability_diagrams
 from distilora.report.plots.confusion import confusion_matrices
 from distilora.report.plots.curves import method_curves
+from distilora.report.plots.frontier import score_against_cost
+from distilora.report.plots.groups import class_changes, suite_changes
+from distilora.report.plots.layers import layer_scores, layer_similarities
+from distilora.report.plots.precision_recall import precision_recall_curves
+from distilora.report.plots.robustness import noise_drops
 from distilora.report.plots.scores import class_f1_bars, score_bars, teacher_differences
-from distilora.report.plots.size import score_against_size
 
 __all__ = [
+    "class_changes",
     "class_f1_bars",
     "confusion_matrices",
+    "layer_scores",
+    "layer_similarities",
     "method_curves",
+    "noise_drops",
+    "precision_recall_curves",
     "reliability_diagrams",
-    "score_against_size",
+    "score_against_cost",
     "score_bars",
+    "suite_changes",
     "teacher_differences",
 ]

@@ -134,21 +134,23 @@ def layer_similarities(analysis: LayerAnalysis, *, pooling: Pooling = "mean", pn
     cell = min(_LARGEST_CELL, (WIDTH / columns - 1.0) / (analysis.depth + 1))
     heights = [max(len(cka) for *_, cka in maps[at : at + columns]) for at in range(0, len(maps), columns)]
     with look():
-        figure = new_figure(cell * sum(heights) + 0.65 * lines + 0.35)
+        figure = new_figure(cell * sum(heights) + 0.9 * lines + 0.1)
         grid = figure.subplots(lines, columns, squeeze=False, height_ratios=heights)
-        for axes, shown in zip(grid.flat, [*maps, *[None] * (lines * columns - len(maps))], strict=True):
-            if shown is None:
+        for place, axes in enumerate(grid.flat):
+            if place < len(maps):
+                _draw_map(axes, *maps[place], room=heights[place // columns])
+            else:
                 axes.set_visible(False)
-                continue
-            _draw_map(axes, *shown)
-        figure.supxlabel(f"layer of {shortened(analysis.method, 24)}", color=FAINT, fontsize=9)
         return rendered(figure, png=png)
 
 
-def _draw_map(axes: Axes, method: str, model: ModelSimilarity | None, cka: Similarities) -> None:
+def _draw_map(axes: Axes, method: str, model: ModelSimilarity | None, cka: Similarities, *, room: int) -> None:
+    """Draw one map; ``room`` is how many rows its neighbours have, so that all cells of a line are of one size."""
     values = np.array([[np.nan if value is None else value for value in row] for row in cka])
     axes.pcolormesh(values, cmap="Blues", vmin=0, vmax=1.1, edgecolors="white", linewidth=0.8)
-    axes.set_ylim(len(values), 0)
+    axes.set_ylim(room, 0)
+    axes.xaxis.tick_top()
+    axes.xaxis.set_label_position("top")
     axes.set_aspect("equal", anchor="N")
     if max(values.shape) <= _MOST_NUMBERED:
         for (row, column), value in np.ndenumerate(values):
@@ -159,7 +161,8 @@ def _draw_map(axes: Axes, method: str, model: ModelSimilarity | None, cka: Simil
     axes.set_xticks(*_thinned(column_names))
     axes.set_yticks(*_thinned(_row_names(len(values), model)))
     axes.set_title(shortened(method, 24))
-    axes.set_ylabel("layer")
+    axes.set_ylabel("layer", y=1 - len(values) / (2 * room))
+    axes.set_xlabel("layer" if model is None else "layer of the teacher")
     axes.tick_params(length=0, colors=INK, labelsize=7.5)
     axes.spines[:].set_visible(False)
 

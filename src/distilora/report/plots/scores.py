@@ -10,6 +10,7 @@ from distilora.report.plots.style import (
     FAINT,
     INK,
     PAPER,
+    WIDTH,
     label_rows,
     look,
     method_colours,
@@ -36,19 +37,19 @@ def score_bars(comparison: Comparison, *, png: Path | None = None) -> str:
     """
     colours = method_colours(comparison)
     with look():
-        figure = new_figure(0.9 + 0.32 * len(comparison.rows))
+        figure = new_figure(0.9 + 0.32 * len(comparison.methods))
         panels = figure.subplots(1, 2, sharey=True)
-        _bars(panels[0], comparison, colours, title="macro-F1", scores=[row.macro_f1 for row in comparison.rows])
-        _bars(panels[1], comparison, colours, title="accuracy", scores=[row.accuracy for row in comparison.rows])
-        names = [shortened(row.method, _NAME_LIMIT) for row in comparison.rows]
-        label_rows(panels[0], names, colours=[FAINT if row.is_baseline else INK for row in comparison.rows])
+        _bars(panels[0], comparison, colours, title="macro-F1", scores=[row.macro_f1 for row in comparison.methods])
+        _bars(panels[1], comparison, colours, title="accuracy", scores=[row.accuracy for row in comparison.methods])
+        names = [shortened(row.method, _NAME_LIMIT) for row in comparison.methods]
+        label_rows(panels[0], names, colours=[FAINT if row.is_baseline else INK for row in comparison.methods])
         return rendered(figure, png=png)
 
 
 def _bars(
     axes: Axes, comparison: Comparison, colours: dict[str, str], *, title: str, scores: list[Score | None]
 ) -> None:
-    for place, (row, score) in enumerate(zip(comparison.rows, scores, strict=True)):
+    for place, (row, score) in enumerate(zip(comparison.methods, scores, strict=True)):
         if score is None:
             note = "void" if row.void else MISSING
             axes.text(0.012, place, note, va="center", color=FAINT, style="italic")
@@ -122,7 +123,7 @@ def class_f1_bars(comparison: Comparison, *, png: Path | None = None) -> str | N
             shift = (index - (len(rows) - 1) / 2) * width
             places = [place + shift for place in range(len(names))]
             axes.bar(places, [score.mean for score in scores], width=0.92 * width, color=colours[row.method])
-            _whiskers(axes, places, scores)
+            _whiskers(axes, places, scores, bar=0.9 * 72 * WIDTH * width / len(names))
         limit = max(10, 92 // len(names))
         axes.set_xticks(range(len(names)), [_class_label(comparison, name, limit) for name in names], color=INK)
         axes.set_xlim(-0.52, len(names) - 0.48)
@@ -133,11 +134,13 @@ def class_f1_bars(comparison: Comparison, *, png: Path | None = None) -> str | N
         return rendered(figure, png=png)
 
 
-def _whiskers(axes: Axes, places: list[float], scores: list[Score]) -> None:
+def _whiskers(axes: Axes, places: list[float], scores: list[Score], *, bar: float) -> None:
+    """Draw intervals over bars that are ``bar`` typographic points wide, thin enough to leave the bars to be seen."""
+    thin, wide = min(1.2, 0.16 * bar), min(3.0, 0.34 * bar)
     for place, interval in zip(places, (score.interval for score in scores), strict=True):
         if interval:
-            axes.plot([place, place], [interval.low, interval.high], color=PAPER, linewidth=3)
-            axes.plot([place, place], [interval.low, interval.high], color=INK, linewidth=1.2)
+            axes.plot([place, place], [interval.low, interval.high], color=PAPER, linewidth=wide)
+            axes.plot([place, place], [interval.low, interval.high], color=INK, linewidth=thin)
 
 
 def _class_label(comparison: Comparison, name: str, limit: int) -> str:

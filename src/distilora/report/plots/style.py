@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from distilora.config import PRESETS
 from distilora.errors import MissingExtraError
-from distilora.report.records import Comparison
+from distilora.report.records import BASELINES, Comparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,13 +101,14 @@ def rendered(figure: Figure, *, png: Path | None = None) -> str:
 def method_colours(comparison: Comparison) -> dict[str, str]:
     """Return each method's colour: presets in their fixed order, then own methods by name; baselines are grey.
 
-    The order does not depend on scores, so a method keeps its colour when a report is made again.
+    The order does not depend on scores, so a method keeps its colour when a report is made again. Methods of the family
+    count even where they are not shown, so that it has the same colour on a page of its own.
     """
-    rows = {row.method: row for row in comparison.rows}
-    presets = [name for name in PRESETS if name in rows]
-    own = sorted(name for name, row in rows.items() if name not in PRESETS and not row.is_baseline)
+    names = {*comparison.family, *(row.method for row in comparison.methods)} - BASELINES.keys()
+    presets = [name for name in PRESETS if name in names]
+    own = sorted(names - PRESETS.keys())
     colours = {name: PALETTE[index % len(PALETTE)] for index, name in enumerate((*presets, *own))}
-    baselines = {row.method: BASELINE_GREYS.get(row.method, FAINT) for row in comparison.rows if row.is_baseline}
+    baselines = {row.method: BASELINE_GREYS.get(row.method, FAINT) for row in comparison.methods if row.is_baseline}
     return colours | baselines
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import Field
-from starlette.concurrency import run_in_threadpool
 
 from distilora.serve import answers
 from distilora.serve.feedback import judging
@@ -24,11 +22,6 @@ from distilora.serve.state import Served, State
 router = APIRouter(include_in_schema=False)
 
 _SEE_OTHER = 303
-_REPORT_POLICY = (
-    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'self'"
-)
-"""The report styles itself and is shown in a frame of our page; it can run nothing and send nothing."""
 RowNumber = Annotated[int, Field(ge=1, le=judging.LARGEST_ID)]
 _ROWS = 25
 
@@ -126,33 +119,8 @@ async def _feedback_page(  # noqa: PLR0913 - as above
     )
 
 
-@router.get("/report")
-async def show_report(request: Request, served: State, name: str | None = None) -> HTMLResponse:
-    """Return the page that frames an experiment's report."""
-    reports = served.catalog.reports or {}
-    if name is not None and name not in reports:
-        raise Problem("not-found", "no experiment of that name is served; choose one on the page of reports")
-    return render(request, "report.html", names=list(reports), chosen=name or next(iter(reports), None))
-
-
-@router.get("/report/document/{name}")
-async def send_report(name: str, served: State) -> Response:
-    """Return an experiment's report as it was written, under a policy of its own."""
-    content = await run_in_threadpool(_report, (served.catalog.reports or {}).get(name))
-    return HTMLResponse(content, headers={"Content-Security-Policy": _REPORT_POLICY})
-
-
 @router.get("/api")
 async def show_api(request: Request, served: State) -> HTMLResponse:
     """Return the OpenAPI document as a page for people, and every kind of problem."""
     base, key = str(request.base_url).rstrip("/"), served.settings.api_key is not None
     return render(request, "api.html", operations=describe(request.app.openapi(), base=base, key=key))
-
-
-def _report(path: Path | None) -> bytes:
-    if path is None:
-        raise Problem("not-found", "no experiment of that name is served; see /report")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise Problem("unavailable", "the report cannot be read now; write it with distilora report") from error

@@ -42,6 +42,8 @@ class Assessment(Record):
     source: str
     sha256: str
     """Hash of the texts and their labels."""
+    groups_sha256: str | None = None
+    """Hash of which row is of which test or group; absent for plain labelled data."""
     rows: int
     long_texts: Literal["truncate", "windows"]
     """What counted of texts that are longer than a model takes."""

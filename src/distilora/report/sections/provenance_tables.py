@@ -28,7 +28,7 @@ def data_table(data: DataIdentity) -> Rows:
 def methods_table(comparison: Comparison, records: Sequence[RunRecord]) -> Rows:
     """Return each method's kind, layers, epochs (by seed where they differ) and guards."""
     return tuple(
-        _method(row, [run.result for run in records if run.result.method == row.method]) for row in comparison.rows
+        _method(row, [run.result for run in records if run.result.method == row.method]) for row in comparison.methods
     )
 
 

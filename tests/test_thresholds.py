@@ -11,15 +11,8 @@ from sklearn.metrics import log_loss, precision_recall_curve, precision_recall_f
 from distilora.bundles.predictions import calibrated, decide
 from distilora.errors import ConfigError, ParityError
 from distilora.evaluation.metrics import softmax
-from distilora.export.calibration import (
-    COLDEST,
-    HOTTEST,
-    Aim,
-    choose_threshold,
-    fit_temperature,
-    parse_goal,
-    positive_probability,
-)
+from distilora.evaluation.temperature import COLDEST, HOTTEST, fit_temperature
+from distilora.evaluation.thresholds import Aim, choose_threshold, parse_goal, positive_probability
 from distilora.export.parity import check_parity
 
 ABOVE_1 = float(np.nextafter(np.float32(1), np.float32(2)))

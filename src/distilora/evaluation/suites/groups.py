@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from distilora.assess.records import AssessedModel, Assessment
+from distilora.evaluation.assessments import AssessedModel, Assessment
 from distilora.evaluation.records import Interval
 from distilora.evaluation.suites.records import Auc, Change, Family, FunctionalTest, GroupAccuracy, Measure
 

@@ -1,0 +1,62 @@
+"""Whether any two methods differ."""
+
+from __future__ import annotations
+
+from distilora.report import plots
+from distilora.report.blocks import Block, Paragraph, Section, Table, figure
+from distilora.report.records import LEVEL, Comparison, Difference
+from distilora.report.sections.cells import shown_verdict
+from distilora.report.wording import MISSING, counted, listed, p_words, points, points_span, printable
+
+
+def differences_section(comparison: Comparison) -> Section:
+    """Return the matrix of all tested pairs, and how far each method is from the teacher; empty below two methods."""
+    gaps = ", ".join(
+        f"{printable(row.method)} {points(row.to_teacher.value)}" for row in comparison.candidates if row.to_teacher
+    )
+    drawn = figure(
+        "differences",
+        plots.teacher_differences(comparison),
+        alternative=f"Macro-F1 less the teacher's, in points: {gaps}.",
+        caption="Macro-F1 less the teacher's, with paired 95 % intervals. A hollow point: no difference was found once "
+        "p is corrected for all pairs.",
+    )
+    return Section("differences", "Do they really differ?", (*_pair_table(comparison), *drawn))
+
+
+def _pair_table(comparison: Comparison) -> tuple[Block, ...]:
+    family = comparison.family
+    if not comparison.pairs:
+        return ()
+    rows = tuple(
+        (
+            printable(method),
+            *(_pair(comparison.difference(method, other)) if other in family[i + 1 :] else "" for other in family[1:]),
+        )
+        for i, method in enumerate(family[:-1])
+    )
+    table = Table(
+        "Macro-F1 of the method on the left less that of the method above, in points (95 % interval)",
+        ("method", *(f"less {printable(other)}" for other in family[1:])),
+        rows,
+        numeric=False,
+        sortable=False,
+    )
+    return table, Paragraph(_pair_note(comparison))
+
+
+def _pair(difference: Difference | None) -> str:
+    if difference is None or difference.interval is None or difference.p_holm is None:
+        return MISSING
+    measured = f"{points(difference.value)} ({points_span(difference.interval)}), {p_words(difference.p_holm)}"
+    return f"{shown_verdict(difference)}: {measured}"
+
+
+def _pair_note(comparison: Comparison) -> str:
+    return (
+        f"Paired bootstrap on the same test rows, the seeds of each method averaged. p is corrected (Holm) for the "
+        f"{counted(len(comparison.pairs), 'pair')} of {listed(comparison.family)}, one family of tests; the majority "
+        f"class is left out. Two methods differ where p is below {LEVEL}. Intervals are those of each pair by itself, "
+        "so one may leave out 0 where no difference was found. A test that finds none does not show that two methods "
+        "are equal. McNemar's test of each seed is in comparison.json."
+    )

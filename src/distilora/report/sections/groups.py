@@ -1,0 +1,108 @@
+"""Whether compression hurt a class, a group or a kind of hard case."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from distilora.report import plots
+from distilora.report.blocks import Block, Bullets, Paragraph, Section, Table, figure
+from distilora.report.changes import change_cell, change_span, leaves_out_zero
+from distilora.report.records import FEW_ROWS, ClassChange, Comparison, MethodRow
+from distilora.report.sections.suites import suite_blocks
+from distilora.report.wording import MISSING, counted, points, printable
+
+_LISTED = 6
+"""Of more changes than these only the number is told."""
+
+
+def groups_section(comparison: Comparison) -> Section:
+    """Return how each class, and each group of the suites that were asked, changed against the teacher."""
+    suites = [block for assessment in comparison.suites for block in suite_blocks(comparison, assessment)]
+    hint = [Paragraph(_how_to_ask(comparison))] if comparison.candidates and not suites else []
+    return Section("groups", "Are groups and hard cases treated alike?", (*_classes(comparison), *suites, *hint))
+
+
+def _classes(comparison: Comparison) -> tuple[Block, ...]:
+    rows = [row for row in comparison.methods if row.class_changes]
+    if not rows:
+        return ()
+    drawn = figure(
+        "class-changes",
+        plots.class_changes(comparison),
+        alternative=f"Recall of each class less the teacher's, in points. {_alternative(rows)}",
+        caption="Recall of each class less the teacher's, with paired 95 % intervals over test rows. A hollow point: "
+        "the interval holds 0.",
+    )
+    return Bullets(tuple(_class_sentences(comparison, rows))), *drawn, _class_table(comparison, rows)
+
+
+def _alternative(rows: Sequence[MethodRow]) -> str:
+    parts = (
+        f"{printable(row.method)}: "
+        + ", ".join(f"{printable(change.name)} {points(change.value)}" for change in row.class_changes)
+        for row in rows
+    )
+    return "; ".join(parts) + "."
+
+
+def _class_sentences(comparison: Comparison, rows: Sequence[MethodRow]) -> list[str]:
+    """Return which classes are found less often than by the teacher, and which more often."""
+    changes = [(row.method, change) for row in rows for change in row.class_changes]
+    shown = sorted((one for one in changes if leaves_out_zero(one[1].interval)), key=lambda one: one[1].value)
+    lower = [_named(*one) for one in shown if one[1].value < 0]
+    higher = [_named(*one) for one in reversed(shown) if one[1].value > 0]
+    teacher = printable(comparison.teacher or "the teacher")
+    sentences = []
+    if lower:
+        sentences.append(f"Lower recall than {teacher}: {_first(lower)}.")
+    if higher:
+        sentences.append(f"Higher recall than {teacher}: {_first(higher)}.")
+    if not shown:
+        sentences.append(
+            f"No class is shown to be found less or more often than by {teacher}. That does not show that all classes "
+            "are found as often."
+        )
+    sentences.append(
+        f"Looked at were {counted(len(changes), 'change')}, and their intervals are not corrected for that number: of "
+        "20 intervals about one leaves out 0 by chance."
+    )
+    return sentences
+
+
+def _named(method: str, change: ClassChange) -> str:
+    amount = f"{points(change.value, signed=False)} points, 95 % interval {change_span(change.interval)}"
+    return f"{printable(method)}, {printable(change.name)} (by {amount})"
+
+
+def _first(parts: Sequence[str]) -> str:
+    more = f"; and {len(parts) - _LISTED} more, see the table" if len(parts) > _LISTED else ""
+    return "; ".join(parts[:_LISTED]) + more
+
+
+def _class_table(comparison: Comparison, rows: Sequence[MethodRow]) -> Table:
+    names = comparison.data.label_names
+    columns = [f"{printable(name)} ({counted(comparison.class_support.get(name, 0), 'row')})" for name in names]
+    few = f"; with fewer than {FEW_ROWS} rows an interval is too narrow" if comparison.scarce_classes else ""
+    return Table(
+        "Recall of each class (the share of its rows that are found) less the teacher's, in points (95 % interval); "
+        f"*: the interval leaves out 0{few}",
+        ("method", *columns),
+        tuple((printable(row.method), *(_change(row, name) for name in names)) for row in rows),
+    )
+
+
+def _change(row: MethodRow, name: str) -> str:
+    change = next((one for one in row.class_changes if one.name == name), None)
+    if change is None:
+        return MISSING
+    return change_cell(change.value, change.interval, marked=leaves_out_zero(change.interval))
+
+
+def _how_to_ask(comparison: Comparison) -> str:
+    named = "" if comparison.data.positive else " --positive CLASS"
+    return (
+        "Classes are not groups of people. Whether comments that mention a group are treated worse, and which kinds "
+        "of hard cases are lost, shows only on comments made to ask it: run the same distilora compare command again "
+        f"with{named} --set suites.hatecheck=FILE (HateCheck's test_suite_cases.csv) or --set suites.identity=FILE "
+        "(comments with the identities that they mention). Nothing is trained anew; docs/evaluate.md describes both."
+    )

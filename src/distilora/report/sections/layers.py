@@ -1,0 +1,193 @@
+"""What each layer of the teacher knows."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from distilora.analysis.records import LayerAnalysis, LeftOut, Pooling
+from distilora.evaluation.records import Interval
+from distilora.report import plots
+from distilora.report.blocks import Bullets, Paragraph, Section, Table, figure
+from distilora.report.records import Comparison
+from distilora.report.wording import MISSING, count, listed, number, p_words, points, points_span, printable, span
+
+_POOLING_WORDS: dict[Pooling, str] = {"first": "of the first token", "mean": "averaged over the tokens"}
+Analyses = Sequence[LayerAnalysis]
+
+
+def layers_section(comparison: Comparison) -> Section:
+    """Return what the layers of each seed's teacher know and what is lost without them; empty where nobody looked."""
+    title = "What does each layer know?"
+    analyses = comparison.layers
+    if not analyses:
+        return Section("layers", title, ())
+    shown = best_analysis(analyses)
+    whose = f"{printable(shown.method)}, seed {shown.seed}"
+    scores = figure(
+        "layer-scores",
+        plots.layer_scores(shown),
+        alternative=f"For each layer of {whose}: macro-F1 of its probe, and macro-F1 lost without it, as in the table.",
+        caption=f"{_whose_figure(analyses, shown)} Upright lines are 95 % intervals over the validation rows.",
+    )
+    similarities = figure(
+        "layer-similarities",
+        plots.layer_similarities(shown),
+        alternative=f"Heat maps of how alike layers are, from 0 to 1: those of {whose} with each other, and those of "
+        "each model made from it or beside it with them.",
+        caption=f"How alike the layers are on the same rows (linear CKA, vectors {_POOLING_WORDS['mean']}): 1 is the "
+        "same but for rotation and scale. Rows are layers of the model in the title, columns layers of "
+        f"{whose}; 0 is the embeddings.",
+    )
+    told = Bullets(_sentences(comparison)), _table(analyses), Paragraph(_note(analyses))
+    return Section("layers", title, (*told, *scores, *similarities))
+
+
+def best_analysis(analyses: Analyses) -> LayerAnalysis:
+    """Return the analysis of the teacher with the best macro-F1 on validation rows, of equal ones the first."""
+    return max(analyses, key=lambda analysis: analysis.macro_f1)
+
+
+def _whose_figure(analyses: Analyses, shown: LayerAnalysis) -> str:
+    if len(analyses) == 1:
+        return f"The teacher of seed {shown.seed}."
+    return f"The teacher of seed {shown.seed}, of all seeds the best on these validation rows."
+
+
+def _sentences(comparison: Comparison) -> tuple[str, ...]:
+    analyses = comparison.layers
+    return (_best_probe(analyses), *_losses(analyses), _halves(comparison))
+
+
+def _best_probe(analyses: Analyses) -> str:
+    """Return from which layer alone the classes are read best, and how far the whole teacher comes."""
+    means = {layer: _mean(found) for layer, found in _probe_scores(analyses).items()}
+    best = max(means, key=lambda layer: means[layer])
+    over = f", the mean of {len(analyses)} seeds" if len(analyses) > 1 else ""
+    return (
+        f"The probe of {f'layer {best}' if best else 'the embeddings'} scores highest: macro-F1 {number(means[best])}"
+        f"{over}; the whole teacher has {number(_mean([one.macro_f1 for one in analyses]))} on the same rows."
+    )
+
+
+def _losses(analyses: Analyses) -> list[str]:
+    """Return without which single layer something is lost, by intervals, and without which no loss was found."""
+    left_out, several = _left_out(analyses), len(analyses) > 1
+    hurt = [layer for layer, found in left_out.items() if all(_ends(one)[0] > 0 for one in found)]
+    level = [layer for layer, found in left_out.items() if all(_ends(one)[0] <= 0 <= _ends(one)[1] for one in found)]
+    mixed = [layer for layer in left_out if several and layer not in (*hurt, *level)]
+    return [
+        *([f"A loss is shown {'in every seed ' if several else ''}when {_named(hurt, analyses[0])} is left out"
+           f"{_most(left_out, hurt)}."] if hurt else []),
+        *([f"{'In no seed was a loss' if several else 'No loss was'} found when {_named(level, analyses[0])} is left "
+           "out: the interval holds 0. What is lost without several layers together was not measured."]
+          if level else []),
+        *([f"For {_named(mixed, analyses[0])} the seeds do not agree on whether there is a loss."] if mixed else []),
+    ]  # fmt: skip
+
+
+def _ends(found: LeftOut) -> tuple[float, float]:
+    """Return the ends of the interval in points as they are shown, so that words and table never disagree."""
+    interval = found.macro_f1_lost_interval
+    return round(100 * interval.low, 1), round(100 * interval.high, 1)
+
+
+def _most(left_out: Mapping[int, Sequence[LeftOut]], layers: Sequence[int]) -> str:
+    if len(layers) < 2:
+        return ""
+    means = {layer: _mean([one.macro_f1_lost for one in left_out[layer]]) for layer in layers}
+    most = max(means, key=lambda layer: means[layer])
+    return f", one at a time; the most without layer {most}, {points(means[most], signed=False)} points of macro-F1"
+
+
+def _named(layers: Sequence[int], analysis: LayerAnalysis) -> str:
+    """Return layers by the half that takes them."""
+    halves: dict[str, list[str]] = {}
+    for layer in layers:
+        halves.setdefault(_taken_by(layer, analysis), []).append(str(layer))
+    return ", or ".join(f"layer {_any_of(found)} (taken by {half})" for half, found in halves.items())
+
+
+def _any_of(names: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def _halves(comparison: Comparison) -> str:
+    """Return what odd and even take, and where it is answered which of them makes the better student."""
+    first, tested = comparison.layers[0], comparison.difference("odd", "even")
+    told = "only their scores on test rows tell"
+    if tested is not None and tested.p_holm is not None:
+        verdict = "they differ" if tested.is_shown else "no difference was found"
+        told += f": {verdict}, odd less even is {points(tested.value)} points of macro-F1 ({p_words(tested.p_holm)})"
+    return (
+        f"The student odd takes the layers {_numbers(first.odd)}, even {_numbers(first.even)}. Which is better does "
+        f"not follow from single layers, because students are trained again after the cut; {told}."
+    )
+
+
+def _numbers(layers: Sequence[int]) -> str:
+    return listed([str(layer) for layer in layers]) if layers else "none"
+
+
+def _taken_by(layer: int, analysis: LayerAnalysis) -> str:
+    return "odd" if layer in analysis.odd else "even" if layer in analysis.even else "neither"
+
+
+def _table(analyses: Analyses) -> Table:
+    probes, left_out, first = _probe_scores(analyses), _left_out(analyses), analyses[0]
+    rows = tuple(
+        (
+            str(layer.number) if layer.number else "0, the embeddings",
+            _taken_by(layer.number, first) if layer.number else MISSING,
+            _probe_cell(probes[layer.number], layer.probes[first.pooling].macro_f1_interval),
+            _lost_cell(left_out.get(layer.number, [])),
+        )
+        for layer in first.layers
+        if layer.number in probes
+    )
+    spread = "95 % interval" if len(analyses) == 1 else f"mean of {len(analyses)} seeds, lowest to highest seed"
+    caption = f"Each layer of the teacher on {count(first.validation_rows)} validation rows ({spread})"
+    columns = ("layer", "taken by", "macro-F1 of its probe", "points of macro-F1 lost when left out")
+    return Table(caption, columns, rows)
+
+
+def _probe_cell(scores: Sequence[float], interval: Interval) -> str:
+    shown = interval if len(scores) == 1 else Interval(low=min(scores), high=max(scores))
+    return f"{number(_mean(scores))} ({span(shown)})"
+
+
+def _lost_cell(found: Sequence[LeftOut]) -> str:
+    losses = [one.macro_f1_lost for one in found]
+    if not losses:
+        return MISSING
+    shown = found[0].macro_f1_lost_interval if len(found) == 1 else Interval(low=min(losses), high=max(losses))
+    return f"{points(_mean(losses))} ({points_span(shown)})"
+
+
+def _mean(values: Sequence[float]) -> float:
+    return statistics.fmean(values)
+
+
+def _probe_scores(analyses: Analyses) -> dict[int, list[float]]:
+    """Return the macro-F1 of each layer's probe, one a seed, by number; layers that a seed lacks are left out."""
+    every = [{one.number: one.probes[analysis.pooling].macro_f1 for one in analysis.layers} for analysis in analyses]
+    common = [number for number in every[0] if all(number in known for known in every)]
+    return {number: [known[number] for known in every] for number in common}
+
+
+def _left_out(analyses: Analyses) -> dict[int, list[LeftOut]]:
+    """Return what each seed's teacher loses without a layer, by number; layers that a seed lacks are left out."""
+    every = [{one.number: one.left_out for one in analysis.layers if one.left_out} for analysis in analyses]
+    common = [number for number in every[0] if all(number in known for known in every)]
+    return {number: [known[number] for known in every] for number in common}
+
+
+def _note(analyses: Analyses) -> str:
+    first = analyses[0]
+    corrected = "Intervals are those of each layer by itself, not corrected for the number of layers."
+    return (
+        "A probe is a logistic regression that learns the classes from what one layer makes of the comments, "
+        f"{_POOLING_WORDS[first.pooling]}, as the teacher's own classifier reads its last layer. It learnt from "
+        f"{count(first.train_rows)} training rows. A layer is left out of the trained teacher, which is not trained "
+        f"again; + is a loss. {corrected}"
+    )
