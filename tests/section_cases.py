@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 
@@ -81,8 +82,15 @@ def drop(kind: str, value: float, *, width: float = 0.015) -> NoiseDrop:
     return NoiseDrop(kind=kind, clean_macro_f1=0.8, noisy_macro_f1=0.8 - value, drop=value, interval=interval)
 
 
-def change(name: str, value: float, *, rows: int = 100, width: float = 0.025) -> ClassChange:
-    return ClassChange(name=name, rows=rows, value=value, interval=Interval(low=value - width, high=value + width))
+def change(
+    name: str, value: float, *, rows: int = 100, width: float = 0.025, p_holm: float | None = None
+) -> ClassChange:
+    """Return a change whose p is that of the interval, and not corrected where nothing else is said."""
+    p = 2 * NormalDist().cdf(-abs(value) / (width / 1.96)) if width else 1.0
+    interval = Interval(low=value - width, high=value + width)
+    return ClassChange(
+        name=name, rows=rows, value=value, interval=interval, p=p, p_holm=p if p_holm is None else p_holm
+    )
 
 
 def labelled_texts(texts: Sequence[str] = HOSTILE, *, names: Sequence[str] = NAMES) -> LabelledTexts:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
-import psutil
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
@@ -232,15 +237,21 @@ def test_what_cannot_be_measured_is_told_and_left_out(bundles, runs, tmp_path):
     assert left_out[2].startswith("costs: teacher is left out: teacher: its process ended with exit code 1: ")
 
 
+def kill_process_of(folder):
+    """Kill the process that this one started for a model."""
+    children = " ".join(path.read_text() for path in Path("/proc/self/task").glob("*/children"))
+    for number in map(int, children.split()):
+        if str(folder) in Path(f"/proc/{number}/cmdline").read_text():
+            os.kill(number, signal.SIGKILL)
+
+
 def test_a_model_whose_process_dies_between_rounds_is_left_out(bundles, tmp_path):
     lines = []
 
     def tell(line):
         lines.append(line)
         if "round 1:" in line:
-            for child in psutil.Process().children():
-                if str(bundles["odd"].folder) in child.cmdline():
-                    child.kill()
+            kill_process_of(bundles["odd"].folder)
 
     costs = measure_costs(bundles, TEXTS, experiment=tmp_path, rounds=2, threads=1, tell=tell)
     assert [one.method for one in costs.methods] == ["even"]
@@ -272,7 +283,57 @@ def test_what_means_nothing_is_refused(bundles, tmp_path):
         measure_costs(bundles, TEXTS, experiment=tmp_path, rounds=0)
 
 
-def test_a_damaged_file_of_costs_is_refused(bundles, tmp_path):
-    (tmp_path / COSTS_FILE).write_text("{")
-    with pytest.raises(RunError, match=r"costs\.json: not readable"):
-        measure_costs(bundles, TEXTS, experiment=tmp_path)
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("{", "Invalid JSON: EOF"),
+        ('{"methods": []}', "texts: Field required"),
+        ('{"format": 2, "methods": []}', "its format is 2, which this version of distilora does not know"),
+    ],
+)
+def test_a_damaged_file_of_costs_is_refused_and_measured_anew(content, why, experiment, bundles, tmp_path):
+    folder = tmp_path / "out"
+    kept(experiment, folder, methods=("odd",))
+    (folder / COSTS_FILE).write_text(content)
+    with pytest.raises(RunError, match=rf"costs\.json: not readable: {why}.*; delete it and compare again$") as caught:
+        read_costs(folder)
+    assert "\n" not in str(caught.value)
+    costs, told = measured({"odd": bundles["odd"]}, folder)
+    assert told[0].startswith(f"{folder / COSTS_FILE}: not readable: {why}")
+    assert told[0].endswith("; it is measured anew")
+    assert read_costs(folder) == costs
+
+
+_ASKS = """
+import sys
+from pathlib import Path
+from distilora.bench.processes import ContenderProbe
+with ContenderProbe(Path(sys.argv[1]), texts=Path(sys.argv[2]), threads=1, of="odd") as probe:
+    probe.open()
+    print(probe._process.pid, flush=True)
+    probe.label()
+"""
+
+
+def seconds_worked(number):
+    """Return the processor time of a process in user mode, or nothing where it has ended."""
+    try:
+        state, *fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if state == "Z" else int(fields[10]) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_models_process_ends_with_the_one_that_asks_in_the_middle_of_an_answer(bundles, tmp_path):
+    (tmp_path / "texts.json").write_text(json.dumps(TEXTS * 5_000))
+    arguments = [sys.executable, "-c", _ASKS, str(bundles["odd"].folder), str(tmp_path / "texts.json")]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as asking:
+        child = int(asking.stdout.readline())
+        before = seconds_worked(child)
+        while seconds_worked(child) < before + 0.5:  # until it is at work
+            time.sleep(0.02)
+        asking.kill()
+    deadline = time.monotonic() + 10
+    while seconds_worked(child) is not None:
+        assert time.monotonic() < deadline, "it is still at work"
+        time.sleep(0.02)

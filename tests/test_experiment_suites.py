@@ -60,7 +60,9 @@ def run(home: Path, settings: SuitesSettings | None = None, chosen: dict[str, Pa
 
 def test_each_suite_finds_what_evaluate_finds_of_the_same_models(home: Path) -> None:
     assert [line.split(":")[:2] for line in run(home)] == [
-        [suite, f" {method}"] for suite in ("hatecheck", "identity") for method in ("teacher", "odd")
+        [suite, f" {what}"]
+        for suite, rows in (("hatecheck", len(CASES)), ("identity", 120))
+        for what in (f"2 models answer {rows} texts", "teacher", "odd")
     ]
     opened = [open_model(str(folder)) for folder in models(home).values()]
     data = DataSettings(source=str(home / "groups.csv"))
@@ -114,7 +116,9 @@ def test_other_models_are_tried_anew(home: Path, change: str) -> None:
     else:
         for path in (home / "experiment" / "suites").iterdir():
             path.write_bytes(path.read_bytes()[:-9])
-    assert len(run(home, chosen=chosen)) == 2 * len(chosen)
+    told = run(home, chosen=chosen)
+    assert len([line for line in told if line.endswith("texts answered")]) == 2 * len(chosen)
+    assert len([line for line in told if line.endswith("it is measured anew")]) == (2 if change == "damage" else 0)
     assert [model.path for model in found(home, "hatecheck").models] == list(chosen)
     assert run(home, chosen=chosen) == []
 
@@ -146,6 +150,15 @@ def test_one_suite_that_cannot_be_used_does_not_lose_the_other(home: Path) -> No
         run(home)
     assert "\n" not in str(caught.value)
     assert len(found(home, "identity").models) == 2
+
+
+def test_a_model_that_cannot_be_opened_is_left_out_unless_it_is_the_one_to_compare_with(home: Path) -> None:
+    (home / "odd" / "model.onnx").write_bytes(b"")
+    assert [line for line in run(home) if "hatecheck: odd is left out: " in line and "model.onnx" in line]
+    assert [model.path for model in found(home, "hatecheck").models] == ["teacher"]
+    (home / "teacher" / "model.onnx").write_bytes(b"")
+    with pytest.raises(DataError, match=r"^hatecheck: .*model\.onnx"):
+        run(home)
 
 
 def test_faulty_rows_of_an_identity_file_are_left_out_and_told_of(home: Path) -> None:

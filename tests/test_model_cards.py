@@ -34,7 +34,7 @@ from distilora.models.encoders import find_encoder, load_tokenizer, load_trained
 from distilora.models.inference import compute_logits
 from distilora.report.cards import write_cards
 from distilora.report.cards.front_matter import Head, data_name, front_matter
-from distilora.report.comparison import compare_runs
+from distilora.report.comparing.comparison import compare_runs
 from distilora.report.files import write_report
 from distilora.report.records import Considered, Limits, Recommendation, Score, ThresholdScores
 from distilora.runs import load_experiment, read_run, run_folder, run_sha256
@@ -218,6 +218,15 @@ def test_a_card_that_somebody_else_wrote_stays_and_is_told_of(tmp_path, caplog):
     written[0].write_text(written[0].read_text().replace("Intended", "INTENDED"))
     assert write_cards(comparison, records, folder) == written
     assert "INTENDED" not in written[0].read_text()
+
+
+def test_a_card_that_cannot_be_written_is_told_of_and_the_others_are_written(tmp_path, caplog):
+    records, comparison = usual_comparison(1)
+    folder = model_folders(tmp_path, records)
+    (run_folder(folder, "odd", 0) / "model" / ".README.md.partial").mkdir()  # in the way, for root too
+    written = write_cards(comparison, records, folder)
+    assert sorted(path.parents[2].name for path in written) == ["lora", "teacher"]
+    assert "odd/seed-0/model/README.md: no card is written: Is a directory" in caplog.text
 
 
 def test_a_card_tells_this_seed_and_the_method_over_seeds_with_intervals(usual):

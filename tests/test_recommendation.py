@@ -13,7 +13,8 @@ from statsmodels.stats.multitest import multipletests
 from distilora.errors import ConfigError, RunError
 from distilora.evaluation.costs import ExperimentCosts, LatencyAt, MethodCosts
 from distilora.evaluation.significance import compare_methods, compare_with
-from distilora.report.recommendation import broken_limits, equally_cheap, recommend
+from distilora.report.comparing.answers import gathered
+from distilora.report.comparing.recommendation import broken_limits, equally_cheap, recommend
 from distilora.report.records import Considered, Limits, MethodRow, Score, ThresholdScores
 from report_cases import kind_of, run
 
@@ -74,9 +75,14 @@ def costs_of(**methods):
     )
 
 
+def answers_of(runs):
+    """Return the answers of methods by their runs."""
+    return {method: gathered(method, several) for method, several in runs.items()}
+
+
 def choose(wrong, *, costs=None, limits=NO_LIMITS, **rows):
-    runs = {method: [trained(method, which)] for method, which in wrong.items()}
-    return recommend([row(method, **rows.get(method, {})) for method in wrong], runs, costs=costs, limits=limits)
+    answers = answers_of({method: [trained(method, which)] for method, which in wrong.items()})
+    return recommend([row(method, **rows.get(method, {})) for method in wrong], answers, costs=costs, limits=limits)
 
 
 def told(found):
@@ -151,7 +157,7 @@ def test_a_limit_on_recall_without_positive_classes_is_one_clear_line():
     data = record.result.data.model_copy(update={"positive": ()})
     nameless = replace(record, result=record.result.model_copy(update={"data": data}))
     with pytest.raises(ConfigError, match=r"data\.positive names none: name one or several of hate speech, offensive"):
-        recommend([row("odd")], {"odd": [nameless]}, costs=None, limits=Limits(min_recall=0.5))
+        recommend([row("odd")], answers_of({"odd": [nameless]}), costs=None, limits=Limits(min_recall=0.5))
 
 
 def test_none_within_the_limits_is_no_recommendation_but_all_are_told():
@@ -169,9 +175,10 @@ def test_baselines_void_methods_and_those_without_kept_validation_are_not_consid
     runs = {method: [trained(method, range(9))] for method in methods}
     runs["lora"] = [trained("lora", range(9)), replace(run("lora", seed=1), validation_logits=None)]
     rows = [row("tfidf"), row("odd"), row("even", macro_f1=None), row("lora")]
-    found = recommend(rows, runs, costs=None, limits=NO_LIMITS)
+    answers = answers_of(runs)
+    found = recommend(rows, answers, costs=None, limits=NO_LIMITS)
     assert [one.method for one in found.considered] == ["odd"]
-    assert recommend([row("tfidf")], runs, costs=None, limits=NO_LIMITS) is None
+    assert recommend([row("tfidf")], answers, costs=None, limits=NO_LIMITS) is None
     assert recommend([], {}, costs=None, limits=Limits(min_recall=0.5)) is None
 
 
@@ -180,18 +187,19 @@ def test_other_validation_rows_are_refused():
     with pytest.raises(RunError, match="teacher and odd hold different validation labels"):
         recommend(
             [row("teacher"), row("odd")],
-            {"teacher": [trained("teacher", range(9))], "odd": [other]},
+            answers_of({"teacher": [trained("teacher", range(9))], "odd": [other]}),
             costs=None,
             limits=NO_LIMITS,
         )
+    answers = answers_of({"odd": [trained("odd", range(9), seed=1), other]})
     with pytest.raises(RunError, match="odd: its seeds hold different validation labels"):
-        recommend([row("odd")], {"odd": [trained("odd", range(9), seed=1), other]}, costs=None, limits=NO_LIMITS)
+        recommend([row("odd")], answers, costs=None, limits=NO_LIMITS)
 
 
 def test_scores_are_those_of_scikit_learn_and_p_is_corrected_as_in_statsmodels():
     wrong = {"teacher": [range(20), range(10, 32)], "odd": [range(5, 35), range(25)], "lora": [range(40), range(3, 50)]}
     runs = {name: [trained(name, which, seed=seed) for seed, which in enumerate(two)] for name, two in wrong.items()}
-    found = recommend([row(name) for name in runs], runs, costs=None, limits=NO_LIMITS)
+    found = recommend([row(name) for name in runs], answers_of(runs), costs=None, limits=NO_LIMITS)
     said = {name: np.stack([one.validation_logits.argmax(axis=1) for one in two]) for name, two in runs.items()}
     for one in found.considered:
         each = [f1_score(LABELS, predicted, average="macro") for predicted in said[one.method]]
@@ -250,7 +258,7 @@ def test_the_choice_keeps_its_promises_whatever_was_measured(cases, limits, rand
         if cost is not None:
             known[method] = (cost[0] / 10, cost[1])
     costs = costs_of(**known) if known else None
-    found = recommend(rows, runs, costs=costs, limits=limits)
+    found = recommend(rows, answers_of(runs), costs=costs, limits=limits)
     considered = {one.method: one for one in found.considered}
     chosen = considered.get(found.method)
     keeping = [one for one in found.considered if not broken_limits(one, limits, costs)]
@@ -269,14 +277,14 @@ def test_the_choice_keeps_its_promises_whatever_was_measured(cases, limits, rand
 
     shuffled = random.sample(rows, len(rows))
     runs_shuffled = {one.method: runs[one.method] for one in shuffled}
-    assert recommend(shuffled, runs_shuffled, costs=costs, limits=limits) == found
+    assert recommend(shuffled, answers_of(runs_shuffled), costs=costs, limits=limits) == found
 
     blind = {
         name: [replace(r, test_logits=None, test_labels=None, test_predictions=None) for r in several]
         for name, several in runs.items()
     }
     other_tests = [one.model_copy(update={"macro_f1": Score(mean=random.random())}) for one in rows]
-    assert recommend(other_tests, blind, costs=costs, limits=limits) == found
+    assert recommend(other_tests, answers_of(blind), costs=costs, limits=limits) == found
 
 
 @given(st.lists(st.tuples(st.floats(1, 50), st.floats(1, 100)), min_size=1, max_size=6))

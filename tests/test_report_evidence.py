@@ -200,7 +200,7 @@ def test_a_damaged_file_is_named_in_one_line_with_what_to_do(experiment: Path, n
 @pytest.mark.parametrize("text", ["[report", "[report]\nerror_rows = -1\n", "[export]\ngoal = 'most'\n", "[raport]\n"])
 def test_settings_that_cannot_be_read_are_named_in_one_line(experiment: Path, text: str) -> None:
     (experiment / SETTINGS_FILE).write_text(text, encoding="utf-8")
-    with pytest.raises(RunError, match=r"report\.toml: not readable: .*; delete it and compare again$"):
+    with pytest.raises(RunError, match=r"report\.toml: .*; correct it, or delete it and compare again$"):
         read_evidence(experiment, load_experiment(experiment))
 
 

@@ -14,13 +14,13 @@ from distilora.evaluation.records import Interval
 from distilora.evaluation.suites.groups import group_tables
 from distilora.report import plots
 from distilora.report.blocks import Bullets, Document, FigureBlock, Fold, Paragraph, Table
-from distilora.report.changes import change_cell, change_span, leaves_out_zero
 from distilora.report.html import to_html
 from distilora.report.markdown import to_markdown
+from distilora.report.sections.cells import shown_change
 from distilora.report.sections.groups import groups_section
 from distilora.report.sections.suites import most_changed, suite_blocks
 from distilora.report.suite_wording import FUNCTIONAL_TESTS, words_of_test
-from distilora.report.wording import points
+from distilora.report.wording import points, points_span
 from section_cases import METHODS, NAMES, change, comparison, hatecheck, identity
 
 shares = st.floats(-1, 1)
@@ -49,11 +49,11 @@ def table(section, start):
     return next(block for block in blocks_of(Table, section) if block.caption.startswith(start))
 
 
-def test_a_class_is_told_to_be_hurt_only_where_the_interval_leaves_out_0():
+def test_a_class_is_told_to_be_hurt_only_where_p_is_below_the_level():
     found = with_changes(odd=(change(NAMES[0], -0.05, width=0.02), change(NAMES[1], -0.04, width=0.05)))
     section = groups_section(found)
     assert sentences(section)[0] == (
-        "Lower recall than teacher: odd, hate speech (by 5.0 points, 95 % interval −7.0 to −3.0)."
+        "Lower recall than teacher: odd, hate speech (by 5.0 points, 95 % interval −7.0 to −3.0, p < 0.001)."
     )
     (row,) = table(section, "Recall").rows
     assert row == ("odd", "−5.0 (−7.0 to −3.0) *", "−4.0 (−9.0 to +1.0)", "—")
@@ -65,14 +65,20 @@ def test_where_every_interval_holds_0_nothing_is_claimed_and_equality_neither():
     assert nothing.startswith("No class is shown to be found less or more often")
     assert "That does not show that all classes are found as often" in nothing
     assert looked.startswith("Looked at were 2 changes")
-    assert "not corrected" in looked
+    assert "corrected (Holm) for all of them" in looked
     assert not any("*" in cell for row in table(section, "Recall").rows for cell in row)
+
+
+def test_a_class_whose_interval_leaves_out_0_is_not_told_once_all_changes_are_counted():
+    section = groups_section(with_changes(odd=(change(NAMES[0], -0.03, p_holm=0.11),)))
+    assert sentences(section)[0].startswith("No class is shown to be found less or more often")
+    assert table(section, "Recall").rows == (("odd", "−3.0 (−5.5 to −0.5)", "—", "—"),)
 
 
 def test_a_class_that_is_found_more_often_is_told_as_such():
     section = groups_section(with_changes(lora=(change(NAMES[2], 0.06),)))
     assert sentences(section)[0] == (
-        "Higher recall than teacher: lora, neither (by 6.0 points, 95 % interval +3.5 to +8.5)."
+        "Higher recall than teacher: lora, neither (by 6.0 points, 95 % interval +3.5 to +8.5, p < 0.001)."
     )
 
 
@@ -88,11 +94,11 @@ def test_of_many_changes_only_the_largest_are_told_in_the_sentence():
 @given(low=shares, width=st.floats(0, 1))
 def test_no_interval_that_leaves_out_0_is_shown_to_end_in_it(low, width):
     interval = Interval(low=low, high=low + width)
-    told = change_span(interval)
-    assert leaves_out_zero(interval) == (low > 0 or low + width < 0)
-    if leaves_out_zero(interval):
+    told = points_span(interval)
+    assert interval.leaves_out_zero == (low > 0 or low + width < 0)
+    if interval.leaves_out_zero:
         assert not re.search(r"(^| )0\.0($| )", told)
-    assert change_cell(0.0, interval, marked=True).endswith(f"({told}) *")
+    assert shown_change(0.0, interval, is_shown=True).endswith(f"({told}) *")
 
 
 def test_without_a_suite_the_section_says_how_to_get_one_and_that_classes_are_no_groups():
@@ -138,14 +144,14 @@ def test_every_functional_test_stands_once_the_worst_in_the_open():
     shown = [block for block in blocks if isinstance(block, Table) and block.columns[0] == "functional test"]
     folded = [one for one in blocks_of(Table, blocks) if one.columns[0] == "functional test" and one not in shown]
     names = [[row[0] for row in one.rows] for one in (*shown, *folded)]
-    assert [len(part) for part in names] == [10, 19]
+    assert [len(part) for part in names] == [5, 24]
     expected = next(one for one in group_tables(suite) if one.family == "functional test")
     assert functools.reduce(operator.iadd, names, []) == [row.name for row in expected.rows]
 
 
 def test_every_change_of_every_group_stands_in_the_fold_with_its_own_value():
     suite = hatecheck(tests=5, lost=0.5)
-    found = table(suite_blocks(comparison(), suite), "Change against teacher")
+    found = table(suite_blocks(comparison(), suite), "HateCheck: change against teacher")
     by_group = {row[0]: row for row in found.rows}
     assert found.columns == ("group", "rows", "odd", "even", "lora")
     assert len(by_group) == len(suite.models[1].changes)
@@ -159,7 +165,7 @@ def test_every_change_of_every_group_stands_in_the_fold_with_its_own_value():
 
 def test_a_star_stands_at_every_change_that_is_shown_and_at_no_other():
     suite = hatecheck(tests=5, lost=0.8)
-    found = table(suite_blocks(comparison(), suite), "Change against teacher")
+    found = table(suite_blocks(comparison(), suite), "HateCheck: change against teacher")
     starred = sum(cell.endswith("*") for row in found.rows for cell in row)
     assert starred == sum(change.is_shown for model in suite.models for change in model.changes) > 0
 

@@ -122,20 +122,22 @@ def test_of_several_seeds_the_mean_and_the_range_are_shown() -> None:
     assert found[2] == ("2", "even", f"{probe:.3f} (0.440 to 0.480)", f"+{lost:.1f} (+2.4 to +6.4)")
 
 
-def test_a_loss_is_claimed_only_where_the_interval_as_shown_lies_above_0() -> None:
+def test_a_loss_is_claimed_only_where_it_is_shown_among_all_layers() -> None:
     told = sentences(section_of(analysis()))
     assert (
-        "A loss is shown when layer 1 (taken by odd), or layer 2 or 6 (taken by even) is left out, one at a time; the "
-        "most without layer 6, 18.5 points"
+        "A loss is shown when layer 1 (taken by odd), or layer 6 (taken by even) is left out, one at a time; the most "
+        "without layer 6, 18.5 points"
     ) in told
-    assert "No loss was found when layer 3 or 5 (taken by odd), or layer 4 (taken by even) is left out" in told
+    level = "layer 2 or 4 (taken by even), or layer 3 or 5 (taken by odd)"  # layer 2 by itself has p = 0.013
+    assert f"No loss was found when {level} is left out, once all layers are counted" in told
 
 
 def test_over_seeds_a_loss_is_claimed_only_where_every_seed_shows_it() -> None:
-    told = sentences(section_of(analysis(), analysis(seed=1, shift=-0.01)))
+    told = sentences(section_of(analysis(), analysis(seed=1, shift=-0.06)))
     assert "A loss is shown in every seed when layer 1 (taken by odd), or layer 6 (taken by even) is left out" in told
-    assert "In no seed was a loss found when layer 3 or 5 (taken by odd), or layer 4 (taken by even)" in told
-    assert "For layer 2 (taken by even) the seeds do not agree" in told
+    assert "In no seed was a loss found when layer 2 or 4 (taken by even), or layer 3 or 5 (taken by odd)" in told
+    doubtful = sentences(section_of(analysis(), analysis(seed=1, shift=-0.09)))
+    assert "For layer 1 (taken by odd) the seeds do not agree" in doubtful
 
 
 def test_the_best_probe_is_told_beside_the_whole_teacher() -> None:

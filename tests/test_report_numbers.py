@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.special import softmax
+from scipy.stats import permutation_test
 from sklearn.metrics import f1_score, recall_score
+from statsmodels.stats.multitest import multipletests
 
 from distilora.config import ReportSettings
 from distilora.errors import ConfigError, RunError
@@ -58,6 +60,40 @@ def test_class_changes_are_those_of_a_plain_loop_over_the_same_resamples(
             assert [change.interval.low, change.interval.high] == pytest.approx(
                 [value - reach, value + reach], abs=1e-6
             )
+
+
+def test_p_of_a_class_change_is_that_of_every_flip_or_of_mcnemar_corrected_for_all_of_them(
+    runs: list[RunRecord], comparison: Comparison
+) -> None:
+    truth = runs[0].test_labels
+    changes = [(method, one) for method in ("odd", "lora") for one in comparison.row(method).class_changes]
+    for method, change in changes:
+        code = NAMES.index(change.name)
+        rows = truth == code
+        ahead = sum(
+            sign * (one.test_predictions[rows] == code).astype(int)
+            for name, sign in ((method, 1), ("teacher", -1))
+            for one in of(runs, name)
+        )
+        drawn = permutation_test((ahead,), np.sum, permutation_type="samples", n_resamples=4000, rng=1).pvalue
+        assert change.p == pytest.approx(drawn, abs=0.035)  # 4 standard deviations
+    corrected = multipletests([one.p for _, one in changes], method="holm")[1]
+    assert [one.p_holm for _, one in changes] == pytest.approx(corrected.tolist(), abs=1e-9)
+
+
+def test_a_class_of_four_rows_that_are_all_lost_is_not_shown_to_be_lost() -> None:
+    names = ("rare", "common")
+    teacher = run("teacher", names=names, wrong=())
+    labels = np.arange(len(teacher.test_labels)) % 60 > 0  # 4 rows of the first class
+    said = {"teacher": labels.astype(np.int64), "odd": np.ones(len(labels), dtype=np.int64)}
+    records = [
+        replace(run(name, names=names), test_labels=labels.astype(np.int64), test_predictions=one, test_logits=None)
+        for name, one in said.items()
+    ]
+    rare, _ = compare_runs(records).row("odd").class_changes
+    assert (rare.rows, rare.value, rare.p) == (4, -1.0, pytest.approx(0.125))
+    assert rare.interval.high < 0  # a bootstrap knows no rows but these
+    assert not rare.is_shown
 
 
 def test_only_what_is_held_against_the_teacher_has_changes_and_disagreements(comparison: Comparison) -> None:

@@ -1,7 +1,6 @@
 """Whether a report claims what its numbers hold, and nothing else."""
 
 import itertools
-import json
 import re
 from dataclasses import replace
 
@@ -11,33 +10,11 @@ from sklearn.metrics import brier_score_loss, f1_score, precision_recall_fscore_
 
 from distilora.bundles.predictions import calibrated
 from distilora.evaluation.significance import compare_methods
-from distilora.report import compare_runs, findings, plots, write_report
+from distilora.report import compare_runs, findings, plots
 from distilora.report.blocks import Paragraph, Table
-from distilora.report.records import Comparison
 from distilora.report.sections.calibration import calibration_section
 from distilora.report.sections.differences import differences_section
-from report_cases import NAMES, run, usual_evidence, usual_runs
-
-LINK = re.compile(r"\[(.*?)\]\(.*?\)")
-TITLES = (
-    "Which one to ship",
-    "All methods",
-    "Do they really differ?",
-    "What does each cost?",
-    "Each class",
-    "Are groups and hard cases treated alike?",
-    "Can the probabilities be trusted?",
-    "How much would it find?",
-)
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pairs")
-    runs = usual_runs(seeds=2)
-    evidence = usual_evidence(runs)
-    write_report(compare_runs(runs, evidence), runs, folder, evidence=evidence)
-    return runs, evidence, folder
+from report_cases import NAMES, run, usual_runs
 
 
 def pair_table(comparison):
@@ -67,7 +44,7 @@ def test_fifty_rows_and_methods_two_points_apart_give_wide_intervals_and_no_winn
         and "but no difference was found to" in line
         for line in told
     )
-    assert any(re.fullmatch("No difference was found between (odd and lora|lora and odd)\\.", line) for line in told)
+    assert any(re.match(r"No difference was found between (odd and lora|lora and odd) \(\d", line) for line in told)
     assert not any("more than chance" in sentence or "is worse than" in sentence for sentence in told)
     rows, _ = pair_table(comparison)
     cells = [cell for row in rows for cell in row[1:] if cell]
@@ -82,7 +59,7 @@ def test_equal_predictions_give_a_p_of_one_and_the_words_say_so():
     assert pair.mcnemar[0].p == 1
     rows, _ = pair_table(comparison)
     assert rows[0][1] == "no difference was found: 0.0 (0.0 to 0.0), p = 1.000"
-    assert any("no difference was found" in sentence for sentence in findings(comparison))
+    assert "no difference was found for odd (0.0 points, p = 1.000)" in "\n".join(findings(comparison))
 
 
 def test_a_method_far_ahead_is_told_as_the_best():
@@ -111,13 +88,11 @@ def test_of_many_pairs_only_the_number_is_told():
     comparison = compare_runs(
         [run("teacher"), *(run(f"odd-{index}", wrong=range(20 + 3 * index)) for index in range(5))]
     )
-    told = [sentence for sentence in findings(comparison) if "without the teacher" in sentence]
+    told = [sentence for sentence in findings(comparison) if "pairs of students" in sentence]
     names = {f"odd-{index}" for index in range(5)}
     shown = sum(pair.p_holm < 0.05 for pair in comparison.pairs if {pair.first, pair.second} <= names)
     assert 0 < shown < 10
-    assert told == [
-        f"Of 10 pairs of methods without the teacher, a difference was found in {shown}; the table of pairs has each."
-    ]
+    assert told == [f"Of 10 pairs of students, a difference was found in {shown}; the table of pairs has each."]
 
 
 def test_differences_are_those_of_the_tests_on_the_same_rows_seen_from_either_side():
@@ -181,50 +156,3 @@ def test_class_and_probability_scores_are_those_of_scikit_learn():
     assert row.brier_score.mean == pytest.approx(sum(parts), abs=1e-6)
     assert row.macro_f1.mean == pytest.approx(f1_score(truth, record.test_predictions, average="macro"), abs=1e-6)
     assert row.calibration[0].temperature == 1
-
-
-def test_comparison_json_is_the_whole_record(written):
-    runs, evidence, folder = written
-    text = (folder / "comparison.json").read_text(encoding="utf-8")
-    assert Comparison.model_validate_json(text) == compare_runs(runs, evidence)
-
-
-def test_every_number_that_a_table_tells_of_a_method_stands_in_comparison_json(written):
-    _, _, folder = written
-    comparison = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
-    by_method = {row["method"]: row for row in comparison["methods"]}
-    of_all = shown_forms([comparison[key] for key in ("recommendation", "costs", "suites")])
-    sections = (folder / "report.md").read_text(encoding="utf-8").split("\n## ")
-    told = dict.fromkeys(TITLES, 0)
-    for title in told:
-        section = next(part for part in sections if part.startswith(title))
-        for line in [line for line in section.splitlines() if line.startswith("| ")]:
-            method, *cells = [LINK.sub(r"\1", cell.strip()) for cell in line.strip("|").split("|")]
-            if method in by_method:
-                pairs = [pair for pair in comparison["pairs"] if method in (pair["first"], pair["second"])]
-                known = shown_forms([by_method[method], pairs]) | of_all
-                for shown in re.findall(r"\d[\d,]*(?:\.\d+)?", " ".join(cells).replace("95 %", "")):
-                    assert shown in known, f"{title}, {method}: {shown}"
-                    told[title] += 1
-    assert all(count > 20 for count in told.values()), told
-
-
-def shown_forms(part):
-    """Return every number below a part of a JSON document in all forms in which a report may show it."""
-    if isinstance(part, dict | list):
-        return {
-            form for inner in (part.values() if isinstance(part, dict) else part) for form in shown_forms(inner)
-        } | ({str(len(part))} if isinstance(part, list) else set())
-    if isinstance(part, bool) or not isinstance(part, int | float):
-        return set()
-    size = abs(part)
-    forms = {
-        f"{size:.3f}",
-        f"{size:.2f}",
-        f"{100 * size:.1f}",
-        f"{size:,.0f}",
-        f"{size / 1e6:.1f}",
-        f"{size:.1f}",
-        f"{size / 60:.1f}",
-    }
-    return forms | ({"0.001"} if size < 0.001 else set())

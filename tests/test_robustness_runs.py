@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +16,13 @@ from safetensors.numpy import load_file, save_file
 
 from distilora.analysis.noise import distinct_texts, measure_noise, noisy_texts
 from distilora.analysis.opening import open_model
-from distilora.analysis.progress import Progress
 from distilora.config import ExperimentSettings
 from distilora.data.tokens import EncodedTexts
 from distilora.errors import RunError
 from distilora.evaluation.robustness.answers import NOISE_FILE, NoisyAnswers, read_answers, write_answers
 from distilora.evaluation.robustness.noise import NOISES, noisy
 from distilora.experiment.materials import Materials, prepare
+from distilora.experiment.progress import Progress
 from distilora.experiment.runner import run_methods
 from distilora.runs import RunRecord, load_experiment, run_sha256
 from tiny_experiment import tiny_settings
@@ -125,13 +126,23 @@ def test_what_was_asked_is_not_asked_again_and_a_broken_off_measuring_goes_on(
     records: list[RunRecord], materials: Materials
 ) -> None:
     first = measured(records, materials)
-    assert [line.split(": ")[1].split(";")[0] for line in first] == ["1/2 done", "2/2 done"]
-    assert " left" in first[0]
-    assert " left" not in first[1]
+    assert [line.partition(" ")[0] for line in first] == ["noise:", "1/2", "2/2"]
+    assert first[0] == f"noise: 2 models answer {ROWS} test texts, {len(NOISES)} kinds of noise"
     assert measured(records, materials) == []
     (named(records, "lora").folder / NOISE_FILE).unlink()
-    (again,) = measured(records, materials)
-    assert "lora seed 0: 1/1 done" in again
+    _, again = measured(records, materials)
+    assert again.startswith("1/1 noise in ")
+    assert "lora seed 0" in again
+
+
+def test_a_run_whose_model_is_gone_is_left_out_and_the_others_are_asked(
+    records: list[RunRecord], materials: Materials
+) -> None:
+    (named(records, "lora").folder / "model").rename(named(records, "lora").folder / "moved")
+    told = measured(records, materials)
+    assert [line for line in told if line.startswith("noise: lora seed 0 is left out: ")]
+    assert not (named(records, "lora").folder / NOISE_FILE).exists()
+    assert len(answers_of(named(records, "teacher")).positions) == ROWS
 
 
 @pytest.mark.parametrize("change", ["rows", "seed", "run", "kinds", "damage"])
@@ -150,7 +161,9 @@ def test_answers_to_something_else_are_asked_anew(records: list[RunRecord], mate
         write_answers(teacher.folder, replace(right, noisy={"spaced": right.noisy["spaced"]}))
     else:
         path.write_bytes(path.read_bytes()[:-9])
-    assert len(measured(records, materials)) == 1
+    damaged, *told = measured(records, materials) if change == "damage" else ["", *measured(records, materials)]
+    assert damaged.endswith("; it is measured anew") == (change == "damage")
+    assert [line.partition(" ")[0] for line in told] == ["noise:", "1/1"]
     again = answers_of(teacher)
     assert (again.run_sha256, again.seed) == (run_sha256(teacher.folder), 0)
     np.testing.assert_array_equal(again.positions, right.positions)
@@ -266,10 +279,14 @@ def test_a_damaged_file_is_refused_in_one_line_that_says_what_to_do(tmp_path: Pa
     assert "\n" not in str(caught.value)
 
 
-def test_progress_counts_what_is_done_and_tells_the_time_left() -> None:
+def test_progress_counts_what_is_done_and_judges_the_time_left_by_what_was_not_done_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = {"now": 0.0}
+    monkeypatch.setattr(time, "monotonic", lambda: clock["now"])
     told: list[str] = []
-    progress = Progress(total=2, tell=told.append)
-    progress.tell_of("teacher")
-    progress.tell_of("odd")
-    assert told[0].startswith("teacher: 1/2 done; about ")
-    assert told[1] == "odd: 2/2 done"
+    progress = Progress(total=3, tell=told.append)
+    for name, seconds in (("teacher", 0.5), ("odd", 40.0), ("even", 20.0)):
+        clock["now"] += seconds
+        progress.tell_of(name)
+    assert told == ["1/3 teacher", "2/3 odd; about 40 s left", "3/3 even"]

@@ -18,8 +18,9 @@ from distilora.errors import ConfigError, DistiloraError
 from distilora.evaluation.labelled_texts import labelled_texts
 from distilora.experiment.materials import Materials, prepare
 from distilora.experiment.runner import run_methods
-from distilora.export.experiments import BUNDLE_FOLDER, export_methods
+from distilora.export.experiments import export_methods
 from distilora.export.finding import best_run
+from distilora.layout import BUNDLE_FOLDER
 from distilora.report import Comparison, compare_runs, findings, read_evidence, write_report
 from distilora.report.evidence import keep_test_rows, write_report_settings
 from distilora.runs import RunRecord, load_experiment, locked

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from distilora.errors import ConfigError
+from distilora.layout import METHOD_NAME
 
 _GOAL = re.compile(r"f1|(precision|recall)=(0(\.\d+)?|1(\.0+)?)")
 MethodKind = Literal["teacher", "student", "lora"]
@@ -208,11 +209,6 @@ class ReportSettings(Settings):
         50, ge=0, le=1000, description="test comments shown in each list of doubtful rows; 0: the report has no comment"
     )
 
-    @property
-    def has_limits(self) -> bool:
-        """Return whether a recommended model must keep to anything."""
-        return any(limit is not None for limit in (self.max_size_mb, self.max_latency_ms, self.min_recall))
-
 
 class MethodSettings(Settings):
     """One method, with everything that holds for it."""
@@ -242,7 +238,6 @@ _SHARED_TABLES: Mapping[str, type[Settings]] = {
     "lora": LoraSettings,
 }
 DEFAULT_METHODS = ("teacher", "odd", "even", "lora")
-_METHOD_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _RESERVED_NAMES = ("majority", "tfidf")
 
 
@@ -324,7 +319,7 @@ class ExperimentSettings(Settings):
             link = chain[0]
             if link not in known:
                 raise ConfigError(f'method "{link}" is not one of {", ".join(known)}{_nearest(link, known)}')
-            if not _METHOD_NAME.fullmatch(link) or link in _RESERVED_NAMES:
+            if not METHOD_NAME.fullmatch(link) or link in _RESERVED_NAMES:
                 raise ConfigError(
                     f'method name "{link}": use lower-case letters, digits and hyphens; '
                     f"{' and '.join(_RESERVED_NAMES)} are taken by the baselines"

@@ -34,10 +34,10 @@ from distilora.data.records import Part
 from distilora.errors import RunError
 from distilora.evaluation.records import Evaluation
 from distilora.files import write_whole
+from distilora.layout import EXPERIMENT_FILE
 from distilora.records import Record
 
 CONFIG_FILE = "config.toml"
-EXPERIMENT_FILE = "experiment.toml"
 HISTORY_FILE = "history.jsonl"
 LOGITS_FILE = "logits.safetensors"
 MODEL_FOLDER = "model"

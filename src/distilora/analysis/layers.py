@@ -14,7 +14,6 @@ from transformers import PreTrainedModel
 from distilora import guards
 from distilora.analysis.opening import SampledRows, open_model, require_same_data, sample_rows, shared_training
 from distilora.analysis.probes import probe_predictions, probe_scores
-from distilora.analysis.progress import Progress
 from distilora.analysis.records import (
     POOLINGS,
     AnalysisSettings,
@@ -38,8 +37,10 @@ from distilora.analysis.states import (
 from distilora.data.tokens import EncodedTexts
 from distilora.errors import RunError
 from distilora.evaluation.intervals import difference_interval
+from distilora.evaluation.kept import measured_anew
 from distilora.evaluation.metrics import accuracy, macro_f1
 from distilora.experiment.materials import Materials
+from distilora.experiment.progress import Progress
 from distilora.models.layers import layer_numbers
 from distilora.runs import RunRecord, read_logits, run_sha256
 from distilora.training.arguments import uses_bf16
@@ -64,7 +65,7 @@ def analyse_experiment(
         records: the experiment's runs; void ones are left out.
         materials: of the same experiment.
         settings: how many rows; absent: the defaults.
-        tell: takes one line for each teacher that is done.
+        tell: takes one line on what is done, and for each teacher that is.
 
     Raises:
         RunError: a run is of other data than the materials.
@@ -85,7 +86,7 @@ def analyse_experiment(
     for teacher in teachers:
         analysis = known[teacher.folder]
         if analysis is None:
-            analysis = analyse_layers(teacher, materials, compared=beside[teacher.folder], settings=settings)
+            analysis = analyse_layers(teacher, materials, compared=beside[teacher.folder], settings=settings, tell=tell)
             progress.tell_of(f"layers of {_name(teacher)}")
         analyses.append(analysis)
     return analyses
@@ -130,7 +131,8 @@ def analyse_layers(
         return known
     training = shared_training(materials)
     with torch_threads(training.threads), _precision(bf16=uses_bf16(training)):
-        return _made(teacher, materials, kept=_kept(teacher, settings), wanted=wanted, settings=settings, tell=tell)
+        kept = _kept(teacher, settings, tell=tell)
+        return _made(teacher, materials, kept=kept, wanted=wanted, settings=settings, tell=tell)
 
 
 def _known(teacher: RunRecord, wanted: Sequence[RunRecord], settings: AnalysisSettings) -> LayerAnalysis | None:
@@ -274,12 +276,14 @@ def _similarity(run: RunRecord, model: PreTrainedModel, vectors: LayerVectors, t
     )
 
 
-def _kept(teacher: RunRecord, settings: AnalysisSettings) -> LayerAnalysis | None:
-    """Return what was found before in this very run with these settings."""
+def _kept(
+    teacher: RunRecord, settings: AnalysisSettings, *, tell: Callable[[str], None] = lambda _: None
+) -> LayerAnalysis | None:
+    """Return what was found before in this very run with these settings; what cannot be read is told."""
     try:
         kept = read_analysis(teacher.folder)
     except RunError as damaged:
-        logger.warning("%s", damaged)
+        tell(measured_anew(damaged))
         return None
     same = kept is not None and kept.run_sha256 == run_sha256(teacher.folder) and kept.settings == settings
     return kept if same else None

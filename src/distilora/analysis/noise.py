@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distilora.analysis.opening import chosen_texts, open_model, require_same_data, shared_training
-from distilora.analysis.progress import Progress
 from distilora.data.samples import stratified_sample
 from distilora.data.tokens import EncodedTexts, encode_texts
-from distilora.errors import RunError
+from distilora.errors import ModelError, RunError
+from distilora.evaluation.kept import measured_anew
 from distilora.evaluation.robustness.answers import NoisyAnswers, read_answers, write_answers
 from distilora.evaluation.robustness.noise import NOISES, noisy
 from distilora.experiment.materials import Materials
+from distilora.experiment.progress import Progress
 from distilora.models.inference import compute_logits
 from distilora.runs import RunRecord, run_sha256
 from distilora.training.arguments import uses_bf16
@@ -57,30 +58,35 @@ def measure_noise(
         materials: of the same experiment.
         rows: test rows that are answered, at most, but one of each class; a stratified sample, the same for all runs.
         seed: of the sample and of the noise, from 0.
-        tell: takes one line on what is done.
+        tell: takes one line on what is done, and on a run that is left out, as its model cannot be opened.
 
     Raises:
         RunError: a run is of other data than the materials.
-        ModelError: a run's model cannot be opened.
     """
     positions = test_positions(materials.labels["test"], rows, seed=seed)
     wanted = [run for run in records if run.result.kind != "baseline" and run.result.void is None]
-    missing = [run for run in wanted if not _is_kept(run, positions, seed)]
+    missing = [run for run in wanted if not _is_kept(run, positions, seed, tell=tell)]
     for run in missing:
         require_same_data(run, materials)
     if not missing:
         return
+    tell(f"noise: {len(missing)} models answer {len(positions):,} test texts, {len(NOISES)} kinds of noise")
     training = shared_training(materials)
     texts = noisy_texts(materials, positions, seed=seed)
     progress = Progress(total=len(missing), tell=tell)
     with torch_threads(training.threads):
         for run in missing:
-            found = answers(run, materials, texts, bf16=uses_bf16(training))
+            name = f"{run.result.method} seed {run.result.seed}"
+            try:
+                found = answers(run, materials, texts, bf16=uses_bf16(training))
+            except ModelError as error:
+                tell(f"noise: {name} is left out: {error}")
+                continue
             noisy_answers = {kind: found[kind] for kind in NOISES}
             write_answers(
                 run.folder, NoisyAnswers(run_sha256(run.folder), seed, positions, found[_CLEAN], noisy_answers)
             )
-            progress.tell_of(f"noise in {len(positions):,} test texts, {run.result.method} seed {run.result.seed}")
+            progress.tell_of(f"noise in {len(positions):,} test texts, {name}")
 
 
 def test_positions(labels: NDArray[np.int64], rows: int, *, seed: int) -> Positions:
@@ -140,12 +146,12 @@ def _each(texts: EncodedTexts) -> list[bytes]:
     return [texts.ids[start:stop].tobytes() for start, stop in pairwise(texts.starts)]
 
 
-def _is_kept(run: RunRecord, positions: Positions, seed: int) -> bool:
+def _is_kept(run: RunRecord, positions: Positions, seed: int, *, tell: Callable[[str], None]) -> bool:
     """Return whether this very run has answered the very same texts."""
     try:
         kept = read_answers(run.folder)
     except RunError as damaged:
-        logger.warning("%s", damaged)
+        tell(measured_anew(damaged))
         return False
     return (
         kept is not None

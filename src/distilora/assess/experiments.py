@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from distilora.assess.assessing import Tell, assess_hatecheck, assess_identity
 from distilora.assess.models import Model, Probabilities, open_model
 from distilora.assess.sources import HateCheckSource, IdentitySource, read_hatecheck, read_identity
 from distilora.config import DataSettings, SuitesSettings
-from distilora.errors import ConfigError, DataError, DistiloraError
+from distilora.errors import ConfigError, DataError, DistiloraError, RunError
 from distilora.evaluation.assessments import Assessment, Suite
+from distilora.evaluation.kept import measured_anew, read_kept
 from distilora.files import write_whole
 from distilora.report.evidence import SUITES_FOLDER
 
@@ -71,7 +70,7 @@ def assess_suites(
         tell: takes one line on what has been done.
 
     Raises:
-        DistiloraError: a suite or a model cannot be used; the other suites have been run before it is raised.
+        DistiloraError: a suite or the first model cannot be used; the other suites have been run before it is raised.
     """
     failures: list[str] = []
     for asked in _asked(settings) if models else ():
@@ -110,10 +109,25 @@ def _told(failure: DistiloraError) -> str:
 
 
 def _run(asked: _Asked, models: Mapping[str, Path], path: Path, *, tell: Tell) -> None:
-    opened = [_model(method, folder) for method, folder in models.items()]
-    if not _is_kept(path, opened, asked.read()):
+    opened = _opened(models, tell=lambda line: tell(f"{asked.suite}: {line}"))
+    source = asked.read()
+    if not _is_kept(path, opened, source, tell=tell):
+        tell(f"{asked.suite}: {len(opened)} models answer {len(source.texts):,} texts")
         assessment = asked.assess(opened, tell=lambda line: tell(f"{asked.suite}: {line}"))
         write_whole(path, assessment.model_dump_json(indent=1) + "\n")
+
+
+def _opened(models: Mapping[str, Path], *, tell: Tell) -> list[Model]:
+    """Return the models that can be opened; without the first there is nothing to compare the others with."""
+    opened: list[Model] = []
+    for method, folder in models.items():
+        try:
+            opened.append(_model(method, folder))
+        except DistiloraError as failure:
+            if not opened:
+                raise
+            tell(f"{method} is left out: {failure}")
+    return opened
 
 
 def _model(method: str, folder: Path) -> Model:
@@ -125,14 +139,14 @@ def _model(method: str, folder: Path) -> Model:
     return replace(open_model(str(folder)), path=method, probabilities=probabilities)
 
 
-def _is_kept(path: Path, models: Sequence[Model], source: HateCheckSource | IdentitySource) -> bool:
+def _is_kept(path: Path, models: Sequence[Model], source: HateCheckSource | IdentitySource, *, tell: Tell) -> bool:
     """Return whether a file holds what these very models say of these very rows."""
-    if not path.exists():
-        return False
     try:
-        kept = Assessment.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        logger.warning("%s: not readable; it is made anew", path)
+        kept = read_kept(path, Assessment)
+    except RunError as damaged:
+        tell(measured_anew(damaged))
+        return False
+    if kept is None:
         return False
     return (kept.sha256, kept.groups_sha256) == (source.sha256, source.groups_sha256) and [
         (one.path, one.kind, one.sha256, one.positive, one.threshold) for one in kept.models

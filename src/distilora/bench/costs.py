@@ -23,7 +23,7 @@ from distilora.bench.turns import (
     warmed_up,
 )
 from distilora.bundles.storage import is_bundle, read_bundle
-from distilora.errors import ConfigError, DataError, DistiloraError
+from distilora.errors import ConfigError, DataError, DistiloraError, RunError
 from distilora.evaluation.costs import (
     COSTS_FILE,
     LENGTHS,
@@ -33,6 +33,8 @@ from distilora.evaluation.costs import (
     read_costs,
     write_costs,
 )
+from distilora.evaluation.kept import measured_anew
+from distilora.experiment.progress import time_left
 from distilora.machine import processor, usable_processors
 from distilora.runs import run_sha256
 
@@ -89,7 +91,7 @@ def measure_costs(  # noqa: PLR0913 - one argument for each setting
 
     Nothing is measured where the file holds these very models, measured with as many rounds, texts and threads on the
     same processor. If one of them differs, all are measured anew: figures of two sessions cannot be compared. A model
-    that cannot be measured is told and left out.
+    that cannot be measured is told and left out; a file that is damaged is told, and made anew.
 
     Args:
         models: by method.
@@ -102,14 +104,13 @@ def measure_costs(  # noqa: PLR0913 - one argument for each setting
     Raises:
         ConfigError: there is no model, or a number is below 1.
         DataError: there are no texts.
-        RunError: the file that is there is damaged or of a newer format.
         DistiloraError: none of the models can be measured.
     """
     _require(models, texts, numbers={"rounds": rounds, "threads": threads})
     taken = _evenly(texts, most=_MOST_TEXTS)
     threads = threads or usable_processors()
     known = _known(models, tell=tell)
-    there = read_costs(experiment)
+    there = _there(experiment, tell=tell)
     if there and _is_of(there, known, rounds=rounds, texts=len(taken), threads=threads):
         tell(f"costs: {COSTS_FILE} holds these models already")
         return there
@@ -130,6 +131,15 @@ def measure_costs(  # noqa: PLR0913 - one argument for each setting
     )
     write_costs(experiment, costs)
     return costs
+
+
+def _there(experiment: Path, *, tell: Tell) -> ExperimentCosts | None:
+    """Return what was measured before; nothing where that cannot be read, which is told."""
+    try:
+        return read_costs(experiment)
+    except RunError as damaged:
+        tell(measured_anew(damaged))
+        return None
 
 
 def _require(models: Mapping[str, CostedModel], texts: Sequence[str], *, numbers: dict[str, int | None]) -> None:
@@ -194,8 +204,7 @@ def _measured(
             at_work = _after_round(number, at_work, tell=tell)
             if at_work:
                 left = (rounds - number - 1) * (time.monotonic() - began) / (number + 1)
-                line = round_line(number, [one.measured for one in at_work])
-                tell(f"costs: {line}" + (f"; about {max(1, round(left))} s left" if number + 1 < rounds else ""))
+                tell(f"costs: {round_line(number, [one.measured for one in at_work])}{time_left(left)}")
         return tuple(_figures(one) for one in at_work)
 
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -31,12 +33,21 @@ _WARM_UP = 5
 
 def main() -> None:
     """Answer questions until there are no more."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     answers = _own_channel()
     subject, *arguments = sys.argv[1:]
     questions = _SUBJECTS[subject](*arguments)
     for line in sys.stdin:
         name, *details = json.loads(line)
         print(json.dumps(_answered(questions[name], details)), file=answers, flush=True)
+
+
+def _end_with_parent() -> None:
+    """End the process, in the middle of an answer too, once nobody can ask any more: who asks was killed."""
+    questions = select.poll()
+    questions.register(sys.stdin.fileno(), 0)  # no event but the other end's closing
+    questions.poll()
+    os._exit(0)
 
 
 def _own_channel() -> TextIO:

@@ -27,7 +27,8 @@ def main() -> None:
     except DistiloraError as error:
         _fail(str(error))
     except OSError as error:
-        _fail(": ".join(filter(None, (error.filename and str(error.filename), error.strerror or str(error)))))
+        name = error.filename2 or error.filename  # of a file that could not be put in its place, the place
+        _fail(": ".join(filter(None, (name and str(name), error.strerror or str(error)))))
     except Exception as error:
         if type(error).__name__ != "SafetensorError":  # what safetensors makes of a full disk
             raise

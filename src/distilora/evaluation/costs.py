@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from distilora.data.faults import first_line
-from distilora.errors import RunError
+from distilora.evaluation.kept import read_kept
 from distilora.files import write_whole
 from distilora.records import Record
 
@@ -90,13 +89,7 @@ def read_costs(experiment: Path) -> ExperimentCosts | None:
     Raises:
         RunError: the file is damaged or of a newer format.
     """
-    path = experiment / COSTS_FILE
-    if not path.exists():
-        return None
-    try:
-        return ExperimentCosts.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise RunError(f"{path}: not readable: {first_line(error)}; delete it and compare again") from None
+    return read_kept(experiment / COSTS_FILE, ExperimentCosts)
 
 
 def write_costs(experiment: Path, costs: ExperimentCosts) -> None:

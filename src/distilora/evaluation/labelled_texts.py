@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from distilora.data.faults import first_line, listed, shown
+from distilora.data.faults import listed, shown
 from distilora.data.jsonlines import Line, read_lines
 from distilora.data.records import Comments
 from distilora.errors import RunError
+from distilora.evaluation.kept import unreadable
 from distilora.evaluation.metrics import softmax
 from distilora.files import write_whole
 
@@ -109,7 +110,7 @@ def read_labelled_texts(path: Path, label_names: Sequence[str]) -> LabelledTexts
         with path.open("rb") as stream:
             rows = [_row(path, line, codes) for line in read_lines(stream)]
     except OSError as error:
-        raise RunError(f"{path}: not readable: {first_line(error)}; delete it and compare again") from None
+        raise unreadable(path, error) from None
     return LabelledTexts(
         texts=[text for _, _, text in rows],
         labels=np.array([code for _, code, _ in rows], dtype=np.int64),

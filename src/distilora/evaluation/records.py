@@ -11,6 +11,16 @@ class Interval(Record):
     low: float
     high: float
 
+    @property
+    def leaves_out_zero(self) -> bool:
+        """Return whether 0 lies outside; for the interval of a difference, whether there is one by itself.
+
+        Example:
+            >>> Interval(low=-0.02, high=0.01).leaves_out_zero, Interval(low=0.01, high=0.02).leaves_out_zero
+            (False, True)
+        """
+        return not self.low <= 0 <= self.high
+
 
 class ClassScores(Record):
     """Scores of one class against all others, each from 0 to 1; ``support`` is its number of rows."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +10,10 @@ from distilora.config import ExperimentSettings
 from distilora.experiment.baseline_runs import run_baselines
 from distilora.experiment.materials import Materials, prepare
 from distilora.experiment.methods import check_methods
+from distilora.experiment.progress import Progress
 from distilora.experiment.training_runs import resolved, train_run
 from distilora.runs import RunRecord, claim_experiment, locked
 
-_READING_SECONDS = 1.0  # a run that took less was complete before, and says nothing of the others
 logger = logging.getLogger(__name__)
 
 
@@ -45,13 +43,13 @@ def run_methods(materials: Materials, folder: Path, *, tell: Callable[[str], Non
         claim_experiment(folder, materials.identity)
         _tell_of(materials, tell)
         records = run_baselines(materials, folder)
-        progress = _Progress(total=len(settings.seeds) * len(settings.method_names), tell=tell)
+        progress = Progress(total=len(settings.seeds) * len(settings.method_names), tell=tell)
         for seed in settings.seeds:
             records += _run_seed(seed, materials, folder, progress)
     return records
 
 
-def _run_seed(seed: int, materials: Materials, folder: Path, progress: _Progress) -> list[RunRecord]:
+def _run_seed(seed: int, materials: Materials, folder: Path, progress: Progress) -> list[RunRecord]:
     records: list[RunRecord] = []
     teacher: RunRecord | None = None
     for name in materials.settings.method_names:
@@ -59,33 +57,8 @@ def _run_seed(seed: int, materials: Materials, folder: Path, progress: _Progress
         record = train_run(method, materials, folder, seed=seed, teacher=teacher)
         teacher = record if name == "teacher" else teacher
         records.append(record)
-        progress.tell_of(record)
+        progress.tell_of(_outcome(record))
     return records
-
-
-class _Progress:
-    """Tells of each run as it is done, and about how long the others will take."""
-
-    def __init__(self, *, total: int, tell: Callable[[str], None]) -> None:
-        self._total = total
-        self._tell = tell
-        self._done = 0
-        self._trained_seconds: list[float] = []
-        self._last = time.monotonic()
-
-    def tell_of(self, record: RunRecord) -> None:
-        seconds, self._last = time.monotonic() - self._last, time.monotonic()
-        self._done += 1
-        if seconds > _READING_SECONDS:
-            self._trained_seconds.append(seconds)
-        self._tell(f"{self._done}/{self._total} {_outcome(record)}{self._time_left()}")
-
-    def _time_left(self) -> str:
-        left = self._total - self._done
-        if not left or not self._trained_seconds:
-            return ""
-        minutes = left * statistics.fmean(self._trained_seconds) / 60
-        return f"; about {max(1, round(minutes))} min left"
 
 
 def _tell_of(materials: Materials, tell: Callable[[str], None]) -> None:

@@ -26,7 +26,7 @@ from distilora.report.cards.passages import (
     table,
     title,
 )
-from distilora.report.wording import count, listed, number, percent, span
+from distilora.report.wording import count, goal_words, listed, number, percent, span
 
 _BYTES_PER_MB = 1_000_000
 
@@ -160,7 +160,7 @@ def _span(interval: tuple[float, float] | None) -> str:
 
 
 def _threshold(threshold: Threshold, positive: Sequence[str]) -> str:
-    goal = "the best F1" if threshold.at_least is None else f"a {threshold.goal} of at least {threshold.at_least:g}"
+    goal = goal_words(threshold.goal, threshold.at_least)
     return (
         f"A text is positive ({foreign(listed(positive))}) where the probability of these classes together reaches "
         f"{threshold.value:.4f}: its label is then the likeliest of them, else the likeliest of the others. This "

@@ -14,9 +14,9 @@ from distilora.experiment.materials import Materials
 from distilora.export.finding import best_run
 from distilora.export.parity import without_advice
 from distilora.export.runs import export_run
+from distilora.layout import BUNDLE_FOLDER
 from distilora.runs import RunRecord, locked, run_sha256
 
-BUNDLE_FOLDER = "bundle"
 _BYTES_PER_MB = 1_000_000
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,8 @@ from distilora.data.faults import first_line, listed, nearest
 from distilora.data.opening import SUFFIXES
 from distilora.errors import RunError
 from distilora.experiment.materials import Materials, prepare
-from distilora.runs import EXPERIMENT_FILE, RESULT_FILE, RunRecord, read_run
+from distilora.layout import EXPERIMENT_FILE
+from distilora.runs import RESULT_FILE, RunRecord, read_run
 
 _SEED = re.compile(r"seed-(\d+)")
 

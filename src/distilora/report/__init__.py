@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from distilora.report.comparison import compare_runs
+from distilora.report.comparing.comparison import compare_runs
 from distilora.report.evidence import Evidence, read_evidence
 from distilora.report.files import write_report
 from distilora.report.findings import findings

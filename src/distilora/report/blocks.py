@@ -21,6 +21,13 @@ class Bullets:
     items: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Answers:
+    """Questions in a word or a few, each with its answer."""
+
+    items: tuple[tuple[str, str], ...]
+
+
 class Keyed(NamedTuple):
     """A cell whose text does not begin with the number that it is sorted by."""
 
@@ -73,7 +80,7 @@ class Links:
     items: tuple[tuple[str, str], ...]
 
 
-Inner = Paragraph | Bullets | Table | FigureBlock | Links
+Inner = Paragraph | Bullets | Answers | Table | FigureBlock | Links
 
 
 @dataclass(frozen=True)

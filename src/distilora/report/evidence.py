@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import ValidationError
 
 from distilora.analysis.records import LayerAnalysis, read_analysis
 from distilora.bundles.manifest import bundle_id
@@ -19,10 +18,12 @@ from distilora.data.faults import first_line
 from distilora.errors import BundleError, ConfigError, RunError
 from distilora.evaluation.assessments import Assessment
 from distilora.evaluation.costs import ExperimentCosts, read_costs
+from distilora.evaluation.kept import read_kept
 from distilora.evaluation.labelled_texts import LabelledTexts, read_labelled_texts, write_labelled_texts
 from distilora.evaluation.robustness.answers import NoisyAnswers, read_answers
 from distilora.files import write_whole
-from distilora.report.answers import is_valid
+from distilora.layout import BUNDLE_FOLDER
+from distilora.report.comparing.answers import is_valid
 from distilora.runs import RunRecord, run_sha256
 
 TEST_ROWS_FILE = "test-rows.jsonl"
@@ -31,8 +32,6 @@ SETTINGS_FILE = "report.toml"
 """``[report]`` and the goal of ``[export]`` as the experiment was last compared with them."""
 SUITES_FOLDER = "suites"
 """Of one assessment for each suite, in the experiment's folder."""
-BUNDLE_FOLDER = "bundle"
-"""Of a method's bundle, in the method's folder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +101,7 @@ def _read_settings(path: Path) -> _Kept:
     try:
         return validated(_Kept, tomllib.loads(path.read_text(encoding="utf-8")), where="")
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ConfigError) as error:
-        raise RunError(f"{path}: not readable: {first_line(error)}; delete it and compare again") from None
+        raise RunError(f"{path}: {first_line(error)}; correct it, or delete it and compare again") from None
 
 
 class _Present:
@@ -169,10 +168,9 @@ def _layers(present: _Present) -> tuple[LayerAnalysis, ...]:
 def _suites(folder: Path, present: _Present) -> list[Assessment]:
     found = []
     for path in sorted((folder / SUITES_FOLDER).glob("*.json")):
-        try:
-            assessment = Assessment.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError) as error:
-            raise RunError(f"{path}: not readable: {first_line(error)}; delete it and compare again") from None
+        assessment = read_kept(path, Assessment)
+        if assessment is None:  # a link to nothing
+            continue
         models = tuple(one for one in assessment.models if present.is_model(one.path, one.kind, one.sha256))
         if models and models[0] == assessment.models[0]:  # changes are against the first model
             found.append(assessment.model_copy(update={"models": models}))

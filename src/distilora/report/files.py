@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from distilora.files import write_whole
+from distilora.layout import DISAGREEMENTS_FILE, LABEL_ERRORS_FILE, REPORT_FILE
 from distilora.report.blocks import Block, Document, FigureBlock, Fold, Section
 from distilora.report.document import build_document
 from distilora.report.errors_csv import error_files
@@ -15,12 +16,10 @@ from distilora.report.html import to_html
 from distilora.report.markdown import to_markdown
 from distilora.report.pages import method_documents
 from distilora.report.records import Comparison
-from distilora.report.sections.errors import DISAGREEMENTS_FILE, LABEL_ERRORS_FILE
 from distilora.report.tables import to_csv
 from distilora.runs import RunRecord
 
 COMPARISON_FILE = "comparison.json"
-REPORT_FILE = "report.html"
 _CURVES = "curves"
 """The section of a method's page that Markdown, which has no such pages, shows too."""
 

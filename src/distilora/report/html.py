@@ -11,6 +11,7 @@ from importlib import resources
 from urllib.parse import quote
 
 from distilora.report.blocks import (
+    Answers,
     Block,
     Bullets,
     Card,
@@ -55,8 +56,8 @@ _PAGE = """<!DOCTYPE html>
 """
 _TOGETHER = re.compile(r"(?<=\d) (?=(?:%|MB|MiB|ms|s)(?!\w))|(?<=\bp) (?=[=<])|(?<=[=<±]) (?=\d)")
 """Blanks at which no line should end: before units, and around what belongs to p."""
-_LONG_NUMBER, _LONG_WORDS = 8, 30
-"""Characters from which a cell may wrap: of words among numbers, and of words among words."""
+_LONG_NUMBER, _SENTENCE, _LONG_WORDS = 8, 24, 30
+"""Characters above which a cell may wrap: words among numbers; those that need room for it; words among words."""
 
 
 def to_html(document: Document) -> str:
@@ -131,6 +132,9 @@ def _inner(block: Inner) -> str:
             return f'<p class="note">{_sentence(text)}</p>'
         case Bullets(items):
             return _list("sentences", (_sentence(item) for item in items))
+        case Answers(items):
+            pairs = (f"<div><dt>{_sentence(asked)}</dt><dd>{_sentence(answer)}</dd></div>" for asked, answer in items)
+            return '<dl class="answers">\n' + "\n".join(pairs) + "\n</dl>"
         case Links(items):
             return _list("links", (_link(text, path) for text, path in items))
         case Table():
@@ -156,10 +160,9 @@ def _card(card: Card) -> str:
 
 
 def _table(table: Table) -> str:
-    wordy = [{_cell_class(table, cell) for cell in cells} - {""} for cells in zip(*table.rows, strict=True)]
     header = "".join(
-        f'<th scope="col"{"".join(kinds)}>{html.escape(name)}</th>'
-        for name, kinds in zip(table.columns, wordy or [set()] * len(table.columns), strict=True)
+        f'<th scope="col"{_attribute(_column_class(table, index))}>{html.escape(name)}</th>'
+        for index, name in enumerate(table.columns)
     )
     body = "\n".join(_row(table, row) for row in table.rows)
     caption = html.escape(table.caption)
@@ -176,7 +179,9 @@ def _row(table: Table, row: tuple[Cell, ...]) -> str:
     name, *others = row
     text = cell_text(name)
     head = _link(text, table.links[text]) if text in table.links else html.escape(text)
-    cells = "".join(f"<td{_cell_class(table, cell)}{_key(cell)}>{html.escape(cell_text(cell))}</td>" for cell in others)
+    cells = "".join(
+        f"<td{_attribute(_cell_class(table, cell))}{_key(cell)}>{_sentence(cell_text(cell))}</td>" for cell in others
+    )
     return f'<tr><th scope="row"{_key(name)}>{head}</th>{cells}</tr>'
 
 
@@ -185,13 +190,22 @@ def _key(cell: Cell) -> str:
 
 
 def _cell_class(table: Table, cell: Cell) -> str:
-    """Tell cells that need room to wrap: words among numbers, and long ones among words."""
+    """Return how a cell is set that needs room to wrap: words among numbers, and long ones among words."""
     text = cell_text(cell)
-    if table.numeric:
-        is_sentence = len(text) > _LONG_NUMBER and not re.match(r"[−+\d]", text) and isinstance(cell, str)
-    else:
-        is_sentence = len(text) > _LONG_WORDS
-    return ' class="words"' if is_sentence else ""
+    if not table.numeric:
+        return "words" if len(text) > _LONG_WORDS else ""
+    if len(text) <= _LONG_NUMBER or re.match(r"[−+\d]", text) or not isinstance(cell, str):
+        return ""
+    return "words" if len(text) <= _SENTENCE else "words long"
+
+
+def _column_class(table: Table, index: int) -> str:
+    """Return how the head of a column is set: as the longest of its words."""
+    return max((_cell_class(table, row[index]) for row in table.rows), default="")
+
+
+def _attribute(kind: str) -> str:
+    return f' class="{kind}"' if kind else ""
 
 
 def _figure(block: FigureBlock) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
 from distilora.report.blocks import (
+    Answers,
     Block,
     Bullets,
     Card,
@@ -62,6 +63,8 @@ def _inner(block: Inner) -> str:
             return escaped(text)
         case Bullets(items):
             return _items(escaped(item) for item in items)
+        case Answers(items):
+            return _items(f"**{escaped(asked)}** {escaped(answer)}" for asked, answer in items)
         case Links(items):
             return _items(_link(text, path) for text, path in items)
         case Table():

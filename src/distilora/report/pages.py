@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from distilora.report import plots
 from distilora.report.blocks import Block, Card, Document, FigureBlock, Fold, Inner, Section, Table, figure
+from distilora.report.comparing.recommendation import TIMED_TOKENS
 from distilora.report.records import Comparison, MethodRow
 from distilora.report.sections.calibration import calibration_section
 from distilora.report.sections.cells import method_pages, shown_mean, shown_verdict
@@ -54,11 +55,11 @@ def _document(comparison: Comparison, records: Sequence[RunRecord], row: MethodR
 
 def _sections(comparison: Comparison, records: Sequence[RunRecord], row: MethodRow) -> tuple[Section, ...]:
     alone = _alone(comparison, row)
-    costs = comparison.costs.of(row.method) if comparison.costs else None
+    costs = comparison.costs_of(row.method)
     settings = tuple(Fold("All settings", (table,)) for table in settings_table(records, row.method))
     return (
         Section("summary", "In short", _summary(comparison, row)),
-        Section("scores", "Scores, seed by seed", scores_by_seed(row, records)),
+        Section("scores", "Scores, seed by seed", scores_by_seed(row)),
         Section("differences", "Against the other methods", other_methods(comparison, row.method)),
         Section("classes", "Each class", (*class_scores(row, comparison.class_support), *_confusion(alone))),
         _if_told(groups_section(alone)),
@@ -111,14 +112,14 @@ def _summary(comparison: Comparison, row: MethodRow) -> tuple[Block, ...]:
     if row.macro_f1 is None:
         return (Card("macro-F1 on the test rows", "void", "No run of this method has a score; the reasons are below."),)
     interval = f"95 % interval {span(row.macro_f1.interval)}. " if row.macro_f1.interval else ""
-    costs = comparison.costs.of(row.method) if comparison.costs else None
-    at_64 = costs.latency_at(64) if costs else None
+    costs = comparison.costs_of(row.method)
+    usual = costs.latency_at(TIMED_TOKENS) if costs else None
     facts = [
         ("accuracy", shown_mean(row.accuracy)),
         ("seeds", str(len(row.seeds))),
         *([("weights", f"{number(row.size_mb, 1)} MB")] if row.size_mb is not None else []),
         *([("shipped", f"{number(costs.size_mb, 1)} MB")] if costs else []),
-        *([("one text of 64 tokens", f"{number(at_64.p50_ms, 1)} ms")] if at_64 else []),
+        *([(f"one text of {TIMED_TOKENS} tokens", f"{number(usual.p50_ms, 1)} ms")] if usual else []),
     ]
     text = f"{interval}{_against_teacher(row)}"
     return (Card("macro-F1 on the test rows", shown_mean(row.macro_f1), text, tuple(facts)),)

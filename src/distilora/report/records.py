@@ -10,7 +10,7 @@ from pydantic import Field
 from distilora.analysis.records import LayerAnalysis
 from distilora.evaluation.assessments import Assessment
 from distilora.evaluation.calibration import Calibration
-from distilora.evaluation.costs import ExperimentCosts
+from distilora.evaluation.costs import ExperimentCosts, MethodCosts
 from distilora.evaluation.curves import PrecisionRecallCurve
 from distilora.evaluation.disagreements import Disagreements
 from distilora.evaluation.label_errors import LabelErrors
@@ -18,6 +18,7 @@ from distilora.evaluation.records import Interval
 from distilora.evaluation.robustness.drops import NoiseDrop
 from distilora.evaluation.significance import PairTest
 from distilora.records import Record
+from distilora.report.run_records import MadeWith, SeedRow
 from distilora.runs import DataIdentity
 
 Kind = Literal["baseline", "teacher", "student", "lora"]
@@ -74,7 +75,16 @@ class ClassChange(Record):
     """Test rows of the class."""
     value: float
     interval: Interval
-    """Over test rows, paired, the seeds averaged; not corrected for the number of classes."""
+    """Over test rows, paired, the seeds averaged; of this change alone."""
+    p: float
+    """Two-sided, exact (sign flips), so that it holds for few rows too."""
+    p_holm: float
+    """Corrected for all classes of all methods."""
+
+    @property
+    def is_shown(self) -> bool:
+        """Return whether p, corrected, is below 0.05."""
+        return self.p_holm < LEVEL
 
 
 class ThresholdScores(Record):
@@ -106,6 +116,8 @@ class MethodRow(Record):
     kind: Kind
     seeds: tuple[int, ...]
     """Of the valid runs."""
+    by_seed: tuple[SeedRow, ...] = ()
+    """Each valid run by itself; all other numbers are over seeds."""
     void: tuple[VoidRun, ...] = ()
     macro_f1: Score | None = None
     accuracy: Score | None = None
@@ -190,7 +202,7 @@ Failing = Literal["worse", "size", "latency", "recall", "dearer", "lower"]
 """Why a method is not recommended.
 
 It is shown to be worse than the best; too large, too slow or blind to too much (or that was not measured); dearer than
-another that is as good; or scores lower on validation than another that keeps to the limits.
+another that is as good; or not better on validation than another that costs the same or keeps to the limits.
 """
 
 
@@ -229,6 +241,15 @@ class Recommendation(Record):
     considered: tuple[Considered, ...]
     """Best validation macro-F1 first."""
 
+    def of(self, method: str | None) -> Considered | None:
+        """Return what is known of a method, or nothing where it was not considered."""
+        return next((one for one in self.considered if one.method == method), None)
+
+    @property
+    def chosen(self) -> Considered | None:
+        """Return what is known of the recommended method, or nothing where none is."""
+        return self.of(self.method)
+
 
 class Comparison(Record):
     """Every method of one experiment, best mean test macro-F1 first, those without a score last."""
@@ -258,10 +279,21 @@ class Comparison(Record):
     """Of each seed's teacher."""
     suites: tuple[Assessment, ...] = ()
     """Of hard cases and groups; the first model is the teacher's, the path of each is its method."""
+    made_with: MadeWith = MadeWith()
+    """Encoder, versions and machine of all runs, void ones included."""
 
     def row(self, method: str | None) -> MethodRow | None:
         """Return the row of a method, or nothing where there is none."""
         return next((row for row in self.methods if row.method == method), None)
+
+    @property
+    def recommended(self) -> str | None:
+        """Return the method to ship, or nothing where none is recommended."""
+        return self.recommendation.method if self.recommendation else None
+
+    def costs_of(self, method: str) -> MethodCosts | None:
+        """Return what a method's model was measured to cost, or nothing where it was not."""
+        return self.costs.of(method) if self.costs else None
 
     def difference(self, method: str, other: str) -> Difference | None:
         """Return how much more macro-F1 a method has than another, or nothing where the two are no tested pair."""

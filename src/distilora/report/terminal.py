@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from distilora.report.recommendation import TIMED_TOKENS
+from distilora.report.comparing.recommendation import TIMED_TOKENS
 from distilora.report.records import Comparison, MethodRow
 from distilora.report.wording import duration, number, shortened, span
 
@@ -27,11 +27,11 @@ def score_table(comparison: Comparison) -> str:
 
 def _cells(row: MethodRow, comparison: Comparison) -> tuple[str, ...]:
     name = shortened(row.method, _LONGEST_NAME)
-    if comparison.recommendation is not None and comparison.recommendation.method == row.method:
+    if row.method == comparison.recommended:
         name += _MARK
     if row.macro_f1 is None:
         return (name, str(len(row.void)), "void", "", "", "", "", "")
-    measured = comparison.costs.of(row.method) if comparison.costs else None
+    measured = comparison.costs_of(row.method)
     usual = measured.latency_at(TIMED_TOKENS) if measured else None
     return (
         name,
@@ -48,7 +48,7 @@ def _cells(row: MethodRow, comparison: Comparison) -> tuple[str, ...]:
 def _key(comparison: Comparison) -> list[str]:
     """Return what a star, a time and a size mean, where there are any."""
     lines = []
-    if comparison.recommendation is not None and comparison.recommendation.method is not None:
+    if comparison.recommended is not None:
         lines.append("* recommended, chosen on validation rows alone")
     if comparison.costs is not None:
         lines.append(f"ms: one text of {TIMED_TOKENS} tokens, median; MB: all that is shipped, where it was measured")

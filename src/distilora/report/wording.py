@@ -90,13 +90,28 @@ def span(interval: Interval | None, decimals: int = 3) -> str:
 
 
 def points_span(interval: Interval) -> str:
-    """Return an interval of differences in points.
+    """Return an interval of differences in points, so that rounding never puts 0 at the end of one that leaves it out.
 
     Example:
-        >>> points_span(Interval(low=-0.019, high=0.007))
-        '−1.9 to +0.7'
+        >>> points_span(Interval(low=-0.019, high=0.007)), points_span(Interval(low=-0.008, high=-0.0002))
+        ('−1.9 to +0.7', '−0.8 to just below 0')
     """
-    return f"{points(interval.low)} to {points(interval.high)}"
+    return f"{_end(interval.low)} to {_end(interval.high)}"
+
+
+def _end(value: float) -> str:
+    told = points(value)
+    return told if told != "0.0" or not value else f"just {'below' if value < 0 else 'above'} 0"
+
+
+def goal_words(goal: str, at_least: float | None) -> str:
+    """Return what a threshold serves, in words.
+
+    Example:
+        >>> goal_words("recall", 0.9), goal_words("f1", None)
+        ('a recall of at least 0.9', 'the best F1')
+    """
+    return "the best F1" if at_least is None else f"a {goal} of at least {at_least:g}"
 
 
 def duration(seconds: float | None) -> str:
@@ -120,8 +135,22 @@ def listed(names: Sequence[str]) -> str:
         >>> listed(["odd", "even", "lora"])
         'odd, even and lora'
     """
+    return _joined(names, " and ")
+
+
+def either(names: Sequence[str]) -> str:
+    """Return names of which one is meant.
+
+    Example:
+        >>> either(["odd", "even", "lora"])
+        'odd, even or lora'
+    """
+    return _joined(names, " or ")
+
+
+def _joined(names: Sequence[str], last: str) -> str:
     shown = [printable(name) for name in names]
-    return " and ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
+    return last.join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
 
 
 def counted(amount: int, noun: str) -> str:

@@ -16,13 +16,10 @@ from distilora.bundles.manifest import Manifest
 from distilora.bundles.storage import is_bundle, read_manifest, shipped_bytes
 from distilora.data.faults import listed, nearest, printable
 from distilora.errors import BundleError
+from distilora.layout import BUNDLE_FOLDER, EXPERIMENT_FILE, REPORT_FILE
 from distilora.machine import usable_processors
 from distilora.serve.problems import Problem
 
-BUNDLE_FOLDER = "bundle"
-"""Of a method, in an experiment's folder."""
-EXPERIMENT_FILE = "experiment.toml"
-REPORT_FILE = "report.html"
 _MOST_OPENERS = 4
 """Each holds the bytes of a model twice while it opens it."""
 _LONGEST_NAME = 64

@@ -13,8 +13,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from distilora.data.faults import first_line
-from distilora.errors import RunError
+from distilora.evaluation.kept import unreadable
 from distilora.evaluation.robustness.noise import NOISES
 from distilora.files import write_whole
 from distilora.records import Record
@@ -70,8 +69,7 @@ def read_answers(run_folder: Path) -> NoisyAnswers | None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
         return _answers(header, tensors)
     except (OSError, SafetensorError, ValidationError, KeyError, ValueError) as error:
-        problem = f"{error} is missing" if isinstance(error, KeyError) else first_line(error)
-        raise RunError(f"{path}: not readable: {problem}; delete it and compare again") from None
+        raise unreadable(path, error) from None
 
 
 def _answers(header: _Header, tensors: Mapping[str, NDArray[np.generic]]) -> NoisyAnswers:

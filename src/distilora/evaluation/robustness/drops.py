@@ -25,7 +25,7 @@ class NoiseDrop(Record):
     @property
     def is_shown(self) -> bool:
         """Return whether the interval leaves out 0."""
-        return not self.interval.low <= 0 <= self.interval.high
+        return self.interval.leaves_out_zero
 
 
 def robustness(

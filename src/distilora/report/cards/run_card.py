@@ -24,7 +24,7 @@ from distilora.report.cards.run_results import (
     suite_sentences,
 )
 from distilora.report.records import Comparison, MethodRow
-from distilora.report.wording import count, duration, listed, number, span
+from distilora.report.wording import count, duration, either, listed, number, span
 from distilora.runs import CONFIG_FILE, EncoderIdentity, Result
 
 _REWRITTEN = (
@@ -110,7 +110,7 @@ def _lead(result: Result, encoder: EncoderIdentity, settings: MethodSettings | N
     names, test = result.data.label_names, result.test
     size = f" ({result.size_bytes / _BYTES_PER_MB:.1f} MB of weights)" if result.size_bytes else ""
     joint = ":" if result.kind == "student" else ","
-    classes = f"{passages.foreign(', '.join(names[:-1]))} or {passages.foreign(names[-1])}"
+    classes = passages.foreign(either(names))
     scores = (
         f" On {count(test.rows)} test texts, which it never saw in training, its macro-F1 is {number(test.macro_f1)} "
         f"(95 % interval {span(test.macro_f1_interval)}) and its accuracy {number(test.accuracy)} "
@@ -167,7 +167,7 @@ def _own_limits(row: MethodRow, comparison: Comparison) -> Iterable[str]:
     if "below majority" in row.flags:
         yield "Its accuracy is below that of always saying the largest class."
     if "not above tfidf" in row.flags:
-        yield "Its macro-F1 is not above that of TF-IDF with logistic regression, which costs far less to run."
+        yield "Its macro-F1 is not above that of TF-IDF with logistic regression, which is a far simpler model."
     scarce = [f"{passages.foreign(name)} ({count(rows)})" for name, rows in comparison.scarce_classes.items()]
     if scarce:
         yield f"Few test rows: {', '.join(scarce)}. Scores of these classes say little."

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 from distilora.evaluation.assessments import AssessedModel
 from distilora.evaluation.records import Evaluation
 from distilora.evaluation.suites.records import HateCheckScores, IdentityScores
+from distilora.evaluation.thresholds import parse_goal
 from distilora.report.cards import passages
-from distilora.report.recommendation import TIMED_TOKENS
+from distilora.report.comparing.recommendation import TIMED_TOKENS
+from distilora.report.findings.beyond_scores import outlasts
 from distilora.report.records import (
     BASELINES,
     TFIDF,
@@ -21,9 +23,19 @@ from distilora.report.records import (
 )
 from distilora.report.sections.cells import shown_interval, shown_mean
 from distilora.report.sections.recommendation import choice_sentence, verdict
-from distilora.report.side_findings import outlasts
 from distilora.report.suite_wording import group_words, words_of_test
-from distilora.report.wording import count, counted, listed, number, p_words, percent, points, points_span, span
+from distilora.report.wording import (
+    count,
+    counted,
+    goal_words,
+    listed,
+    number,
+    p_words,
+    percent,
+    points,
+    points_span,
+    span,
+)
 from distilora.runs import Result
 
 
@@ -78,7 +90,7 @@ def _class_table(test: Evaluation, row: MethodRow) -> str:
 
 
 def _positive(scores: ThresholdScores, positive: Sequence[str], *, seeds: int) -> str:
-    goal = "the best F1" if scores.goal == "f1" else "a {} of at least {}".format(*scores.goal.split("="))
+    goal = goal_words(*parse_goal(scores.goal))
     mean = f" (mean of {seeds} seeds)" if seeds > 1 else ""
     return (
         f"Positive: {passages.foreign(listed(positive))}. Where a text counts as positive once the probability of that "
@@ -133,7 +145,7 @@ def _against(difference: Difference, other: str) -> str:
         return f"{gap}; without kept predictions nothing more can be said."
     found = f"it is {'better' if difference.value > 0 else 'worse'} by more than chance in the rows"
     if not difference.is_shown:
-        alone = not difference.interval.low <= 0 <= difference.interval.high
+        alone = difference.interval.leaves_out_zero
         found = "no difference was found" + (" once all pairs are counted" if alone else "")
     return (
         f"{gap} (95 % interval {points_span(difference.interval)}; {p_words(difference.p_holm)}, corrected for all "
@@ -143,7 +155,7 @@ def _against(difference: Difference, other: str) -> str:
 
 def _recommended(comparison: Comparison, found: Recommendation, method: str) -> str:
     choice = passages.foreign(choice_sentence(comparison, found))
-    one = next((one for one in found.considered if one.method == method), None)
+    one = found.of(method)
     if one is None:
         return f"It was not considered for shipping. {choice}"
     said = "it is recommended" if one.failing is None else f"it is not recommended ({_why(comparison, found, one)})"

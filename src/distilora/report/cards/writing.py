@@ -19,8 +19,8 @@ _logger = logging.getLogger(__name__)
 def write_cards(comparison: Comparison, records: Sequence[RunRecord], folder: Path) -> list[Path]:
     """Write ``METHOD/seed-N/model/README.md`` of each trained model in an experiment; return those written.
 
-    Void runs and baselines have no model and get no card. A card that others wrote stays as it is, and is told of in
-    the log. The same inputs give the same bytes.
+    Void runs and baselines have no model and get no card. A card that others wrote stays as it is, and one that cannot
+    be written is left out: the log tells of both. The same inputs give the same bytes.
 
     Args:
         comparison: of these runs.
@@ -37,7 +37,11 @@ def write_cards(comparison: Comparison, records: Sequence[RunRecord], folder: Pa
         if _is_foreign(path):
             _logger.warning("%s: not by distilora and left alone; move it away to have a card written there", path)
             continue
-        write_whole(path, run_card(comparison, result, run=run))
+        try:
+            write_whole(path, run_card(comparison, result, run=run))
+        except OSError as error:
+            _logger.warning("%s: no card is written: %s", path, error.strerror or error)
+            continue
         written.append(path)
     return written
 

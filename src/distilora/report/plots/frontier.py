@@ -7,9 +7,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from distilora.report.comparing.recommendation import TIMED_TOKENS
 from distilora.report.plots.labels import Box, Label, Place, label_points
 from distilora.report.plots.style import FAINT, INK, look, method_colours, new_figure, rendered, tidy
-from distilora.report.recommendation import TIMED_TOKENS
 from distilora.report.records import Comparison, MethodRow
 from distilora.report.wording import number, shortened
 
@@ -41,7 +41,7 @@ def cost_axis(comparison: Comparison) -> CostAxis:
 
 
 def _latency(comparison: Comparison, row: MethodRow) -> float | None:
-    measured = comparison.costs.of(row.method) if comparison.costs else None
+    measured = comparison.costs_of(row.method)
     usual = measured.latency_at(TIMED_TOKENS) if measured else None
     return usual.p50_ms or None if usual else None
 
@@ -77,7 +77,7 @@ def score_against_cost(comparison: Comparison, *, png: Path | None = None) -> st
     rows = [row for row in comparison.candidates if axis.of(row) is not None]
     if not rows:
         return None
-    chosen = comparison.recommendation.method if comparison.recommendation else None
+    chosen = comparison.recommended
     colours = method_colours(comparison)
     with look():
         figure = new_figure(4.4)

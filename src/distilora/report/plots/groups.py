@@ -7,7 +7,6 @@ from pathlib import Path
 
 from distilora.evaluation.assessments import Assessment
 from distilora.evaluation.suites.records import Change
-from distilora.report.changes import leaves_out_zero
 from distilora.report.plots.intervals import Spread, SpreadGroup, spread_figure
 from distilora.report.records import Comparison
 from distilora.report.suite_wording import group_words
@@ -31,7 +30,7 @@ def class_changes(comparison: Comparison, *, png: Path | None = None) -> str | N
 
 def _class_group(comparison: Comparison, name: str) -> SpreadGroup:
     spreads = [
-        Spread(row.method, change.value, change.interval, is_shown=leaves_out_zero(change.interval))
+        Spread(row.method, change.value, change.interval, is_shown=change.is_shown)
         for row in comparison.methods
         for change in row.class_changes
         if change.name == name

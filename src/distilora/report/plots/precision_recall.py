@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distilora.evaluation.curves import PrecisionRecallCurve
+from distilora.report.comparing.probabilities import POSITIVE
 from distilora.report.plots.style import FAINT, look, method_colours, new_figure, rendered, tidy
-from distilora.report.probabilities import POSITIVE
 from distilora.report.records import MAJORITY, Comparison
 from distilora.report.wording import number, shortened
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -144,6 +145,8 @@ def _whiskers(axes: Axes, places: list[float], scores: list[Score], *, bar: floa
 
 
 def _class_label(comparison: Comparison, name: str, limit: int) -> str:
+    if any(unicodedata.east_asian_width(character) in "WF" for character in name):
+        limit //= 2  # such characters are twice as wide
     lines = textwrap.wrap(shortened(name, 3 * limit - 2), limit)[:3] or [MISSING]
     return "\n".join([*lines, f"{comparison.class_support.get(name, 0):,} rows"])
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from distilora.report import plots
 from distilora.report.blocks import Bullets, Paragraph, Section, Table, figure
 from distilora.report.records import MAJORITY, Comparison, MethodRow, Score
+from distilora.report.sections.cells import shown_score
 from distilora.report.wording import MISSING, listed, number, printable, span
 
 FACE_VALUE = 0.05
@@ -96,20 +97,15 @@ def _table(rows: Sequence[MethodRow]) -> Table:
         (
             printable(row.method),
             ", ".join(number(one.temperature, 2) for one in row.calibrated) or MISSING,
-            _cell(row.expected_calibration_error),
-            _cell(row.calibrated_error),
-            _cell(row.brier_score),
-            _cell(row.calibrated_brier_score),
+            shown_score(row.expected_calibration_error),
+            shown_score(row.calibrated_error),
+            shown_score(row.brier_score),
+            shown_score(row.calibrated_brier_score),
         )
         for row in rows
     )
     caption = "Probabilities on the test rows, before and after the temperature (95 % interval over rows)"
     return Table(caption, columns, cells)
-
-
-def _cell(score: Score | None) -> str:
-    known = f" ({span(score.interval)})" if score and score.interval else ""
-    return f"{number(score.mean if score else None)}{known}"
 
 
 def _note(rows: Sequence[MethodRow]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from distilora.report import plots
 from distilora.report.blocks import Section, Table, figure
 from distilora.report.records import Comparison, MethodRow
-from distilora.report.wording import MISSING, number, printable, span
+from distilora.report.sections.cells import shown_score
+from distilora.report.wording import MISSING, printable
 
 
 def classes_section(comparison: Comparison) -> Section:
@@ -38,5 +39,4 @@ def _class_table(comparison: Comparison) -> tuple[Table, ...]:
 def _class_f1(row: MethodRow, name: str) -> str:
     if row.classes is None:
         return MISSING
-    f1 = row.classes[name].f1
-    return f"{number(f1.mean)} ({span(f1.interval)})" if f1.interval else number(f1.mean)
+    return shown_score(row.classes[name].f1)

@@ -129,8 +129,8 @@ def _frontier(comparison: Comparison) -> tuple[Block, ...]:
         if any(row.is_baseline for row in comparison.scored)
         else ""
     )
-    chosen = comparison.recommendation.method if comparison.recommendation else None
-    ring = " The ring marks the recommended method." if chosen in [row.method for row in drawn] else ""
+    is_drawn = comparison.recommended in [row.method for row in drawn]
+    ring = " The ring marks the recommended method." if is_drawn else ""
     absent = [row.method for row in comparison.candidates if row not in drawn]
     missing = f" Not measured, and so not drawn: {listed(absent)}." if absent else ""
     moved = " Points that would cover each other are moved sideways." if len(drawn) > 1 else ""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from distilora.evaluation.disagreements import Disagreement, Disagreements
 from distilora.evaluation.label_errors import LabelError, LabelErrors
+from distilora.layout import DISAGREEMENTS_FILE, LABEL_ERRORS_FILE
 from distilora.report.blocks import Block, Fold, Keyed, Links, Paragraph, Section, Table
 from distilora.report.records import Comparison, MethodRow
 from distilora.report.sections.cells import method_pages
@@ -13,8 +14,6 @@ from distilora.report.wording import MISSING, count, counted, number, percent, p
 
 MAIN_ROWS = 10
 """Rows of each list that the main page shows."""
-LABEL_ERRORS_FILE, DISAGREEMENTS_FILE = "label-errors.csv", "disagreements.csv"
-"""Beside the report; the second in the folder of each method."""
 _TEXT_LIMIT, _NAME_LIMIT = 200, 40
 _WARNING = "Below stand real comments of the test rows, as people wrote them. Some are vile."
 _HOW_TO_SHOW = (

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from distilora.report import plots
 from distilora.report.blocks import Block, Bullets, Paragraph, Section, Table, figure
-from distilora.report.changes import change_cell, change_span, leaves_out_zero
-from distilora.report.records import FEW_ROWS, ClassChange, Comparison, MethodRow
+from distilora.report.records import FEW_ROWS, LEVEL, ClassChange, Comparison, MethodRow
+from distilora.report.sections.cells import shown_change
 from distilora.report.sections.suites import suite_blocks
-from distilora.report.wording import MISSING, counted, points, printable
+from distilora.report.wording import MISSING, counted, p_words, points, points_span, printable
 
 _LISTED = 6
 """Of more changes than these only the number is told."""
@@ -31,7 +31,7 @@ def _classes(comparison: Comparison) -> tuple[Block, ...]:
         plots.class_changes(comparison),
         alternative=f"Recall of each class less the teacher's, in points. {_alternative(rows)}",
         caption="Recall of each class less the teacher's, with paired 95 % intervals over test rows. A hollow point: "
-        "the interval holds 0.",
+        "no difference was found once p is corrected for all of them.",
     )
     return Bullets(tuple(_class_sentences(comparison, rows))), *drawn, _class_table(comparison, rows)
 
@@ -48,7 +48,7 @@ def _alternative(rows: Sequence[MethodRow]) -> str:
 def _class_sentences(comparison: Comparison, rows: Sequence[MethodRow]) -> list[str]:
     """Return which classes are found less often than by the teacher, and which more often."""
     changes = [(row.method, change) for row in rows for change in row.class_changes]
-    shown = sorted((one for one in changes if leaves_out_zero(one[1].interval)), key=lambda one: one[1].value)
+    shown = sorted((one for one in changes if one[1].is_shown), key=lambda one: one[1].value)
     lower = [_named(*one) for one in shown if one[1].value < 0]
     higher = [_named(*one) for one in reversed(shown) if one[1].value > 0]
     teacher = printable(comparison.teacher or "the teacher")
@@ -63,14 +63,15 @@ def _class_sentences(comparison: Comparison, rows: Sequence[MethodRow]) -> list[
             "are found as often."
         )
     sentences.append(
-        f"Looked at were {counted(len(changes), 'change')}, and their intervals are not corrected for that number: of "
-        "20 intervals about one leaves out 0 by chance."
+        f"Looked at were {counted(len(changes), 'change')}: a class counts as lost or won where p, exact and corrected "
+        f"(Holm) for all of them, is below {LEVEL}. Intervals are those of each change by itself."
     )
     return sentences
 
 
 def _named(method: str, change: ClassChange) -> str:
-    amount = f"{points(change.value, signed=False)} points, 95 % interval {change_span(change.interval)}"
+    known = f"95 % interval {points_span(change.interval)}, {p_words(change.p_holm)}"
+    amount = f"{points(change.value, signed=False)} points, {known}"
     return f"{printable(method)}, {printable(change.name)} (by {amount})"
 
 
@@ -85,7 +86,7 @@ def _class_table(comparison: Comparison, rows: Sequence[MethodRow]) -> Table:
     few = f"; with fewer than {FEW_ROWS} rows an interval is too narrow" if comparison.scarce_classes else ""
     return Table(
         "Recall of each class (the share of its rows that are found) less the teacher's, in points (95 % interval); "
-        f"*: the interval leaves out 0{few}",
+        f"*: found, that is p below {LEVEL} after Holm's correction for all of these changes{few}",
         ("method", *columns),
         tuple((printable(row.method), *(_change(row, name) for name in names)) for row in rows),
     )
@@ -95,7 +96,7 @@ def _change(row: MethodRow, name: str) -> str:
     change = next((one for one in row.class_changes if one.name == name), None)
     if change is None:
         return MISSING
-    return change_cell(change.value, change.interval, marked=leaves_out_zero(change.interval))
+    return shown_change(change.value, change.interval, is_shown=change.is_shown)
 
 
 def _how_to_ask(comparison: Comparison) -> str:

@@ -9,8 +9,20 @@ from distilora.analysis.records import LayerAnalysis, LeftOut, Pooling
 from distilora.evaluation.records import Interval
 from distilora.report import plots
 from distilora.report.blocks import Bullets, Paragraph, Section, Table, figure
+from distilora.report.findings.beyond_scores import outlasts
 from distilora.report.records import Comparison
-from distilora.report.wording import MISSING, count, listed, number, p_words, points, points_span, printable, span
+from distilora.report.wording import (
+    MISSING,
+    count,
+    either,
+    listed,
+    number,
+    p_words,
+    points,
+    points_span,
+    printable,
+    span,
+)
 
 _POOLING_WORDS: dict[Pooling, str] = {"first": "of the first token", "mean": "averaged over the tokens"}
 Analyses = Sequence[LayerAnalysis]
@@ -71,25 +83,25 @@ def _best_probe(analyses: Analyses) -> str:
 
 
 def _losses(analyses: Analyses) -> list[str]:
-    """Return without which single layer something is lost, by intervals, and without which no loss was found."""
+    """Return without which single layer something is lost, all layers counted, and without which no loss was found."""
     left_out, several = _left_out(analyses), len(analyses) > 1
-    hurt = [layer for layer, found in left_out.items() if all(_ends(one)[0] > 0 for one in found)]
-    level = [layer for layer, found in left_out.items() if all(_ends(one)[0] <= 0 <= _ends(one)[1] for one in found)]
-    mixed = [layer for layer in left_out if several and layer not in (*hurt, *level)]
+    shown = {layer: [_is_shown(one, among=len(left_out)) for one in found] for layer, found in left_out.items()}
+    hurt = [layer for layer, found in shown.items() if all(found)]
+    level = [layer for layer, found in shown.items() if not any(found)]
+    mixed = [layer for layer in left_out if layer not in (*hurt, *level)]
     return [
         *([f"A loss is shown {'in every seed ' if several else ''}when {_named(hurt, analyses[0])} is left out"
            f"{_most(left_out, hurt)}."] if hurt else []),
         *([f"{'In no seed was a loss' if several else 'No loss was'} found when {_named(level, analyses[0])} is left "
-           "out: the interval holds 0. What is lost without several layers together was not measured."]
+           "out, once all layers are counted. What is lost without several layers together was not measured."]
           if level else []),
         *([f"For {_named(mixed, analyses[0])} the seeds do not agree on whether there is a loss."] if mixed else []),
     ]  # fmt: skip
 
 
-def _ends(found: LeftOut) -> tuple[float, float]:
-    """Return the ends of the interval in points as they are shown, so that words and table never disagree."""
-    interval = found.macro_f1_lost_interval
-    return round(100 * interval.low, 1), round(100 * interval.high, 1)
+def _is_shown(found: LeftOut, *, among: int) -> bool:
+    """Return whether a loss is shown with so many layers looked at."""
+    return found.macro_f1_lost > 0 and outlasts(found.macro_f1_lost, found.macro_f1_lost_interval, among=among)
 
 
 def _most(left_out: Mapping[int, Sequence[LeftOut]], layers: Sequence[int]) -> str:
@@ -105,11 +117,7 @@ def _named(layers: Sequence[int], analysis: LayerAnalysis) -> str:
     halves: dict[str, list[str]] = {}
     for layer in layers:
         halves.setdefault(_taken_by(layer, analysis), []).append(str(layer))
-    return ", or ".join(f"layer {_any_of(found)} (taken by {half})" for half, found in halves.items())
-
-
-def _any_of(names: Sequence[str]) -> str:
-    return " or ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+    return ", or ".join(f"layer {either(found)} (taken by {half})" for half, found in halves.items())
 
 
 def _halves(comparison: Comparison) -> str:
@@ -184,7 +192,10 @@ def _left_out(analyses: Analyses) -> dict[int, list[LeftOut]]:
 
 def _note(analyses: Analyses) -> str:
     first = analyses[0]
-    corrected = "Intervals are those of each layer by itself, not corrected for the number of layers."
+    corrected = (
+        "Intervals are those of each layer by itself; a loss is told where 0 stays outside even once they are widened "
+        "for the number of layers (Bonferroni)."
+    )
     return (
         "A probe is a logistic regression that learns the classes from what one layer makes of the comments, "
         f"{_POOLING_WORDS[first.pooling]}, as the teacher's own classifier reads its last layer. It learnt from "

@@ -7,63 +7,47 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distilora.evaluation.calibration import Calibration
 from distilora.evaluation.costs import MethodCosts
-from distilora.report.blocks import Cell, Keyed, Table
+from distilora.report.blocks import Cell, Table
 from distilora.report.records import Comparison, Difference, MethodRow, Score
-from distilora.report.sections.cells import method_pages, shown_interval, shown_mean, shown_verdict
-from distilora.report.sections.provenance_tables import methods_table
-from distilora.report.wording import MISSING, count, duration, number, p_words, points, points_span, printable, span
-from distilora.runs import CONFIG_FILE, Result, RunRecord
+from distilora.report.run_records import SeedRow
+from distilora.report.sections.cells import (
+    method_pages,
+    shown_interval,
+    shown_mean,
+    shown_p,
+    shown_score,
+    shown_verdict,
+)
+from distilora.report.sections.provenance import methods_table
+from distilora.report.wording import MISSING, count, duration, number, points, points_span, printable
+from distilora.runs import CONFIG_FILE, RunRecord
 
-_ACROSS: Mapping[str, Callable[[MethodRow], Score | None]] = {
-    "macro-F1": lambda row: row.macro_f1,
-    "accuracy": lambda row: row.accuracy,
-    "weighted F1": lambda row: row.weighted_f1,
-    "log loss": lambda row: row.log_loss,
-    "ROC-AUC": lambda row: row.roc_auc,
-    "Brier score": lambda row: row.brier_score,
-    "calibration error": lambda row: row.expected_calibration_error,
-    "validation macro-F1": lambda row: row.validation_macro_f1,
-}
-_BY_SEED: Mapping[str, Callable[[Result], float | None]] = {
-    "macro-F1": lambda run: run.test.macro_f1 if run.test else None,
-    "accuracy": lambda run: run.test.accuracy if run.test else None,
-    "weighted F1": lambda run: run.test.weighted_f1 if run.test else None,
-    "log loss": lambda run: run.test.log_loss if run.test else None,
-    "ROC-AUC": lambda run: run.test.roc_auc if run.test else None,
-    "validation macro-F1": lambda run: run.validation.macro_f1 if run.validation else None,
-}
-_BY_CALIBRATION: Mapping[str, Callable[[Calibration], float]] = {
-    "Brier score": lambda one: one.brier_score,
-    "calibration error": lambda one: one.expected_calibration_error,
+_Across = Callable[[MethodRow], Score | None]
+_BySeed = Callable[[SeedRow], float | None]
+_MEASURES: Mapping[str, tuple[_Across, _BySeed]] = {
+    "macro-F1": (lambda row: row.macro_f1, lambda one: one.macro_f1),
+    "accuracy": (lambda row: row.accuracy, lambda one: one.accuracy),
+    "weighted F1": (lambda row: row.weighted_f1, lambda one: one.weighted_f1),
+    "log loss": (lambda row: row.log_loss, lambda one: one.log_loss),
+    "ROC-AUC": (lambda row: row.roc_auc, lambda one: one.roc_auc),
+    "Brier score": (lambda row: row.brier_score, lambda one: one.brier_score),
+    "calibration error": (lambda row: row.expected_calibration_error, lambda one: one.expected_calibration_error),
+    "validation macro-F1": (lambda row: row.validation_macro_f1, lambda one: one.validation_macro_f1),
 }
 
 
-def scores_by_seed(row: MethodRow, records: Sequence[RunRecord]) -> tuple[Table, ...]:
+def scores_by_seed(row: MethodRow) -> tuple[Table, ...]:
     """Return every measure over all seeds and of each; nothing where no run of the method is valid."""
     if row.is_void:
         return ()
-    runs = {record.result.seed: record.result for record in records if record.result.method == row.method}
-    calibration = dict(zip(row.seeds, row.calibration, strict=False))
     rows = tuple(
-        (
-            measure,
-            shown_mean(score(row)),
-            shown_interval(score(row)),
-            *(number(_of_seed(measure, runs.get(seed), calibration.get(seed))) for seed in row.seeds),
-        )
-        for measure, score in _ACROSS.items()
+        (measure, shown_mean(score(row)), shown_interval(score(row)), *(number(of(one)) for one in row.by_seed))
+        for measure, (score, of) in _MEASURES.items()
     )
     columns = ("measure", "mean ± sd" if len(row.seeds) > 1 else "mean", "95 % interval")
-    seeds = tuple(f"seed {seed}" for seed in row.seeds)
+    seeds = tuple(f"seed {one.seed}" for one in row.by_seed)
     return (Table("Scores on the test rows", (*columns, *seeds), rows, sortable=False),)
-
-
-def _of_seed(measure: str, run: Result | None, calibration: Calibration | None) -> float | None:
-    if measure in _BY_CALIBRATION:
-        return _BY_CALIBRATION[measure](calibration) if calibration else None
-    return _BY_SEED[measure](run) if run else None
 
 
 def class_scores(row: MethodRow, support: Mapping[str, int]) -> tuple[Table, ...]:
@@ -71,15 +55,11 @@ def class_scores(row: MethodRow, support: Mapping[str, int]) -> tuple[Table, ...
     if row.classes is None:
         return ()
     rows = tuple(
-        (printable(name), count(support.get(name)), *map(_with_interval, (of.precision, of.recall, of.f1)))
+        (printable(name), count(support.get(name)), *map(shown_score, (of.precision, of.recall, of.f1)))
         for name, of in row.classes.items()
     )
     columns = ("class", "test rows", "precision", "recall", "F1")
     return (Table("Each class on the test rows: mean over seeds (95 % interval over rows)", columns, rows),)
-
-
-def _with_interval(score: Score) -> str:
-    return number(score.mean) + (f" ({span(score.interval)})" if score.interval else "")
 
 
 def other_methods(comparison: Comparison, method: str) -> tuple[Table, ...]:
@@ -93,12 +73,11 @@ def other_methods(comparison: Comparison, method: str) -> tuple[Table, ...]:
 
 
 def _against(other: str, difference: Difference) -> tuple[Cell, ...]:
-    p = difference.p_holm
     return (
         printable(other),
         points(difference.value),
         points_span(difference.interval) if difference.interval else MISSING,
-        MISSING if p is None else Keyed(p_words(p).removeprefix("p ").removeprefix("= "), p),
+        shown_p(difference),
         shown_verdict(difference),
     )
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from distilora.evaluation.thresholds import parse_goal
 from distilora.report import plots
 from distilora.report.blocks import Block, Bullets, Paragraph, Section, Table, figure
+from distilora.report.comparing.probabilities import POSITIVE
 from distilora.report.plots.precision_recall import class_curves, drawn_classes
-from distilora.report.probabilities import POSITIVE
 from distilora.report.records import Comparison, MethodRow, Score, ThresholdScores
-from distilora.report.sections.cells import shown_mean
-from distilora.report.wording import MISSING, listed, number, percent, printable, span
+from distilora.report.sections.cells import shown_mean, shown_score
+from distilora.report.wording import MISSING, either, goal_words, listed, number, percent, printable
 
 
 def precision_recall_section(comparison: Comparison) -> Section:
@@ -44,8 +45,7 @@ def _caption(comparison: Comparison, keys: Sequence[str]) -> str:
 
 def _sentences(comparison: Comparison) -> tuple[Block, ...]:
     rows = [row for row in comparison.scored if row.positive is not None]
-    chosen = comparison.recommendation.method if comparison.recommendation else None
-    told = next((row for row in rows if row.method == chosen), None) or next(
+    told = next((row for row in rows if row.method == comparison.recommended), None) or next(
         (row for row in rows if row.method == comparison.best), None
     )
     sentences = (*([_found(comparison, told)] if told else []), *_missed_goals(rows))
@@ -58,13 +58,8 @@ def _found(comparison: Comparison, row: MethodRow) -> str:
         return ""
     return (
         f"At its threshold, {printable(row.method)} finds {_share(row.positive.recall)} of the test comments that are "
-        f"{_any_of(comparison.data.positive)}; of those it finds, {_share(row.positive.precision)} truly are."
+        f"{either(comparison.data.positive)}; of those it finds, {_share(row.positive.precision)} truly are."
     )
-
-
-def _any_of(names: Sequence[str]) -> str:
-    shown = [printable(name) for name in names]
-    return " or ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
 
 
 def _share(score: Score) -> str:
@@ -79,29 +74,19 @@ def _missed_goals(rows: Sequence[MethodRow]) -> list[str]:
     for row in rows:
         if row.positive is None or (reached := _asked(row.positive)) is None:
             continue
-        if reached.interval is not None and reached.interval.high < float(row.positive.goal.partition("=")[2]):
-            missed.setdefault(row.positive.goal, []).append(printable(row.method))
+        aim = parse_goal(row.positive.goal)
+        if reached.interval is not None and reached.interval.high < (aim.at_least or 0.0):
+            missed.setdefault(goal_words(*aim), []).append(printable(row.method))
     return [
-        f"The threshold was chosen for {goal_words(goal)} on validation rows; on test rows less was reached by "
-        f"{listed(names)}: the whole interval lies below."
+        f"The threshold was chosen for {goal} on validation rows; on test rows less was reached by {listed(names)}: "
+        "the whole interval lies below."
         for goal, names in missed.items()
     ]
 
 
 def _asked(scores: ThresholdScores) -> Score | None:
     """Return the score that the goal asks for, or nothing where the goal is the best F1."""
-    return {"precision": scores.precision, "recall": scores.recall}.get(scores.goal.partition("=")[0])
-
-
-def goal_words(goal: str) -> str:
-    """Return what a threshold serves, in words.
-
-    Example:
-        >>> goal_words("recall=0.9"), goal_words("f1")
-        ('a recall of at least 0.9', 'the best F1')
-    """
-    name, equals, least = goal.partition("=")
-    return f"a {name} of at least {least}" if equals else "the best F1"
+    return {"precision": scores.precision, "recall": scores.recall}.get(parse_goal(scores.goal).goal)
 
 
 def _threshold_table(comparison: Comparison) -> tuple[Block, ...]:
@@ -113,7 +98,7 @@ def _threshold_table(comparison: Comparison) -> tuple[Block, ...]:
         (printable(row.method), number(precisions[row.method]), *_threshold_cells(row.positive)) for row in rows
     )
     mean = ", the mean over seeds" if any(len(row.seeds) > 1 for row in rows) else ""
-    caption = f"Finding {_any_of(comparison.data.positive)} on test rows{mean} (95 % interval over rows)"
+    caption = f"Finding {either(comparison.data.positive)} on test rows{mean} (95 % interval over rows)"
     return Table(caption, columns, cells), Paragraph(_note(comparison, POSITIVE))
 
 
@@ -123,14 +108,9 @@ def _threshold_cells(scores: ThresholdScores | None) -> tuple[str, ...]:
     measured = (scores.recall, scores.precision, scores.f1)
     return (
         shown_mean(scores.threshold),
-        *(_cell(score) for score in measured),
+        *map(shown_score, measured),
         shown_mean(scores.validation_recall),
     )
-
-
-def _cell(score: Score) -> str:
-    known = f" ({span(score.interval)})" if score.interval else ""
-    return f"{number(score.mean)}{known}"
 
 
 def _class_table(comparison: Comparison) -> tuple[Block, ...]:
@@ -166,7 +146,7 @@ def _note(comparison: Comparison, key: str) -> str:
 
 def _thresholds_note(comparison: Comparison) -> str:
     several = any(len(row.seeds) > 1 for row in comparison.scored)
-    goals = dict.fromkeys(goal_words(row.positive.goal) for row in comparison.scored if row.positive)
+    goals = dict.fromkeys(goal_words(*parse_goal(row.positive.goal)) for row in comparison.scored if row.positive)
     chosen = (
         "Each seed has its own threshold, chosen on its validation rows for "
         f"{' or '.join(goals)}, after its temperature. "

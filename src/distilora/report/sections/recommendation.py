@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from distilora.report.blocks import Block, Cell, Keyed, Paragraph, Section, Table
-from distilora.report.recommendation import EQUAL_SIZES, EQUAL_TIMES, TIMED_TOKENS, Broken, broken_limits
+from distilora.report.blocks import Block, Cell, Paragraph, Section, Table
+from distilora.report.comparing.recommendation import EQUAL_SIZES, EQUAL_TIMES, TIMED_TOKENS, Broken, broken_limits
 from distilora.report.records import BASELINES, LEVEL, TFIDF, Comparison, Considered, Recommendation
-from distilora.report.sections.cells import shown_mean
+from distilora.report.sections.cells import shown_mean, shown_p
 from distilora.report.wording import (
     MISSING,
     count,
@@ -34,7 +34,7 @@ def recommendation_section(comparison: Comparison) -> Section:
     found = comparison.recommendation
     blocks: tuple[Block, ...] = ()
     if found is not None:
-        chosen = recommended(found)
+        chosen = found.chosen
         blocks = (
             Paragraph(f"{choice_sentence(comparison, found)}{_cost(comparison, chosen)}{_on_test(comparison, found)}"),
             Paragraph(_rule(found)),
@@ -46,7 +46,7 @@ def recommendation_section(comparison: Comparison) -> Section:
 
 def choice_sentence(comparison: Comparison, found: Recommendation) -> str:
     """Return which method is recommended and why, or that none is and what would fit."""
-    chosen = recommended(found)
+    chosen = found.chosen
     if chosen is None:
         return f"No method keeps to all limits, so none is recommended.{_what_would_fit(comparison, found)}"
     name, best, score = printable(chosen.method), printable(found.best), number(chosen.macro_f1.mean)
@@ -66,11 +66,6 @@ def choice_sentence(comparison: Comparison, found: Recommendation) -> str:
     )
 
 
-def recommended(found: Recommendation) -> Considered | None:
-    """Return what is known of the recommended method, or nothing where none is."""
-    return next((one for one in found.considered if one.method == found.method), None)
-
-
 def _tested(one: Considered) -> str:
     gap = one.to_best
     if gap is None or gap.interval is None or gap.p_holm is None:
@@ -85,8 +80,8 @@ def _cost(comparison: Comparison, chosen: Considered | None) -> str:
     time = f" A text of {TIMED_TOKENS} tokens takes it {number(chosen.latency_ms, 1)} ms." if chosen.latency_ms else ""
     if chosen.size_mb is None:
         return time
-    is_shipped = comparison.costs is not None and comparison.costs.of(chosen.method) is not None
-    return f"{time} {'All its files' if is_shipped else 'Its weights'} have {number(chosen.size_mb, 1)} MB."
+    what = "All its files" if comparison.costs_of(chosen.method) else "Its weights"
+    return f"{time} {what} have {number(chosen.size_mb, 1)} MB."
 
 
 def _on_test(comparison: Comparison, found: Recommendation) -> str:
@@ -147,7 +142,7 @@ def _table(comparison: Comparison, found: Recommendation) -> Table:
         "verdict": lambda one: verdict(comparison, found, one),
         "macro-F1, validation": lambda one: shown_mean(one.macro_f1),
         f"less {best}, points (95 % interval)": _gap,
-        "p": _p,
+        "p": lambda one: shown_p(one.to_best),
         f"ms, {TIMED_TOKENS} tokens": lambda one: number(one.latency_ms, 1),
     }
     if found.limits.max_latency_ms is not None:
@@ -164,14 +159,9 @@ def _gap(one: Considered) -> str:
     return MISSING if gap is None or gap.interval is None else f"{points(gap.value)} ({points_span(gap.interval)})"
 
 
-def _p(one: Considered) -> Cell:
-    p = one.to_best.p_holm if one.to_best else None
-    return MISSING if p is None else Keyed(p_words(p).removeprefix("p ").removeprefix("= "), p)
-
-
 def verdict(comparison: Comparison, found: Recommendation, one: Considered) -> str:
     """Return that a considered method is recommended, or why it is not."""
-    chosen = recommended(found)
+    chosen = found.chosen
     if one.failing is None:
         return "recommended"
     if one.failing == "worse":
@@ -179,7 +169,7 @@ def verdict(comparison: Comparison, found: Recommendation, one: Considered) -> s
     if one.failing == "dearer":
         return _dearer(one, chosen)
     if one.failing == "lower":
-        return ("within all limits" if found.rule == "limits" else "costs the same") + ", lower on validation rows"
+        return ("within all limits" if found.rule == "limits" else "costs the same") + ", not better on validation rows"
     return "; ".join(_fault(broken) for broken in broken_limits(one, found.limits, comparison.costs))
 
 
@@ -247,7 +237,7 @@ def _cautions(comparison: Comparison, found: Recommendation) -> list[str]:
 
 def _beaten_by_tfidf(comparison: Comparison, found: Recommendation) -> list[str]:
     """Return that the plain baseline, which is never chosen, scores as much on validation rows, where it does."""
-    row, chosen = comparison.row(TFIDF), recommended(found)
+    row, chosen = comparison.row(TFIDF), found.chosen
     score = row.validation_macro_f1 if row else None
     if chosen is None or score is None or score.mean < chosen.macro_f1.mean:
         return []

@@ -9,9 +9,9 @@ from distilora.evaluation.robustness.drops import NoiseDrop
 from distilora.evaluation.robustness.noise import NOISES, noisy
 from distilora.report import plots
 from distilora.report.blocks import Block, Bullets, Fold, Paragraph, Section, Table, figure
-from distilora.report.changes import change_cell, change_span
 from distilora.report.records import Comparison, MethodRow
-from distilora.report.wording import MISSING, counted, number, points, printable
+from distilora.report.sections.cells import shown_change
+from distilora.report.wording import MISSING, counted, either, number, points, points_span, printable
 
 _EXAMPLE = "those people are idiots"
 
@@ -36,8 +36,8 @@ def _blocks(comparison: Comparison, rows: Sequence[MethodRow]) -> tuple[Block, .
         Bullets(tuple(_costliest(row) for row in rows)),
         *drawn,
         _drop_table(rows, kinds),
-        _score_table(rows, kinds),
         *_examples([kind for kind in kinds if kind in NOISES]),
+        Fold("Macro-F1 with each kind of noise", (_score_table(rows, kinds),)),
     )
 
 
@@ -58,17 +58,13 @@ def _costliest(row: MethodRow) -> str:
     if not lost:
         return f"{method}: no drop was found under any of {counted(len(row.noise), 'kind')} of noise."
     first = lost[0]
-    without = [printable(drop.kind) for drop in row.noise if not drop.is_shown]
-    unhurt = f" No change was found under {_either(without)}." if without else ""
+    without = [drop.kind for drop in row.noise if not drop.is_shown]
+    unhurt = f" No change was found under {either(without)}." if without else ""
     scores = f"from {number(first.clean_macro_f1)} to {number(first.noisy_macro_f1)}"
     return (
         f"{method} loses most to {printable(first.kind)} noise: {points(first.drop, signed=False)} points of macro-F1 "
-        f"(95 % interval {change_span(first.interval)}), {scores}.{unhurt}"
+        f"(95 % interval {points_span(first.interval)}), {scores}.{unhurt}"
     )
-
-
-def _either(names: Sequence[str]) -> str:
-    return " or ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def _alternative(rows: Sequence[MethodRow]) -> str:
@@ -90,7 +86,7 @@ def _drop_table(rows: Sequence[MethodRow], kinds: Sequence[str]) -> Table:
 def _drop(drop: NoiseDrop | None) -> str:
     if drop is None:
         return MISSING
-    return change_cell(drop.drop, drop.interval, marked=drop.is_shown)
+    return shown_change(drop.drop, drop.interval, is_shown=drop.is_shown)
 
 
 def _score_table(rows: Sequence[MethodRow], kinds: Sequence[str]) -> Table:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from distilora.report import plots
-from distilora.report.blocks import Block, Paragraph, Section, Table, figure
-from distilora.report.records import MAJORITY, TFIDF, Comparison, Flag, MethodRow
+from distilora.report.blocks import Block, Fold, Paragraph, Section, Table, figure
+from distilora.report.records import MAJORITY, TFIDF, Comparison, Flag, MethodRow, Score
 from distilora.report.sections.cells import method_pages, shown_interval, shown_mean
 from distilora.report.wording import MISSING, printable
 
 FLAG_WORDS: Mapping[Flag, str] = {
     "one class": "says only one class",
     "below majority": "accuracy below the majority class",
-    "not above tfidf": "not better than TF-IDF",
+    "not above tfidf": "not above TF-IDF",
 }
 
 
@@ -24,19 +24,29 @@ def _remarks(row: MethodRow) -> str:
     return "; ".join(words)
 
 
-_SCORE_COLUMNS: Mapping[str, Callable[[MethodRow], str]] = {
-    "method": lambda row: printable(row.method),
+Columns = Mapping[str, Callable[[MethodRow], str]]
+_NAME: Columns = {"method": lambda row: printable(row.method)}
+_SCORE_COLUMNS: Columns = {
+    **_NAME,
     "n seeds": lambda row: str(len(row.seeds)) if row.seeds else MISSING,
     "macro-F1": lambda row: "void" if row.is_void and row.void else shown_mean(row.macro_f1),
     "95 % interval": lambda row: shown_interval(row.macro_f1),
     "accuracy": lambda row: shown_mean(row.accuracy),
     "95 % interval of accuracy": lambda row: shown_interval(row.accuracy),
-    "weighted F1": lambda row: shown_mean(row.weighted_f1),
-    "log loss": lambda row: shown_mean(row.log_loss),
-    "ROC-AUC": lambda row: shown_mean(row.roc_auc),
     "validation macro-F1": lambda row: shown_mean(row.validation_macro_f1),
-    "remarks": _remarks,
 }
+_REMARKS: Columns = {"remarks": _remarks}
+_MORE_COLUMNS: Columns = {
+    **_NAME,
+    "weighted F1": lambda row: _with_interval(row.weighted_f1),
+    "log loss": lambda row: _with_interval(row.log_loss),
+    "ROC-AUC": lambda row: _with_interval(row.roc_auc),
+}
+
+
+def _with_interval(score: Score | None) -> str:
+    known = f" ({shown_interval(score)})" if score and score.interval else ""
+    return shown_mean(score) + known
 
 
 def scores_section(comparison: Comparison) -> Section:
@@ -52,10 +62,19 @@ def scores_section(comparison: Comparison) -> Section:
 
 
 def _score_table(comparison: Comparison) -> tuple[Block, ...]:
-    rows = tuple(tuple(cell(row) for cell in _SCORE_COLUMNS.values()) for row in comparison.methods)
+    remarks = _REMARKS if any(_remarks(row) for row in comparison.methods) else {}
     caption = "Every method on the test rows, the best macro-F1 first"
-    table = Table(caption, tuple(_SCORE_COLUMNS), rows, links=method_pages(comparison))
-    return table, Paragraph(_score_note(comparison))
+    scores = _table(caption, comparison.methods, {**_SCORE_COLUMNS, **remarks}, links=method_pages(comparison))
+    more = _table("Further scores on the test rows (95 % interval)", comparison.scored, _MORE_COLUMNS)
+    folded = (Fold("Weighted F1, log loss and ROC-AUC", (more,)),) if comparison.scored else ()
+    return scores, Paragraph(_score_note(comparison)), *folded
+
+
+def _table(
+    caption: str, methods: Sequence[MethodRow], columns: Columns, *, links: Mapping[str, str] | None = None
+) -> Table:
+    rows = tuple(tuple(cell(row) for cell in columns.values()) for row in methods)
+    return Table(caption, tuple(columns), rows, links=links or {})
 
 
 def _score_note(comparison: Comparison) -> str:

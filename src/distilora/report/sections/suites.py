@@ -10,15 +10,17 @@ from distilora.evaluation.suites.groups import GroupRow, GroupTable, group_table
 from distilora.evaluation.suites.records import SIGNIFICANCE, Change
 from distilora.report import plots
 from distilora.report.blocks import Block, Bullets, Fold, Paragraph, Table, figure
-from distilora.report.changes import change_cell
 from distilora.report.records import Comparison
+from distilora.report.sections.cells import shown_change
 from distilora.report.suite_wording import MEASURE_WORDS, group_words, words_of_test
 from distilora.report.wording import MISSING, counted, number, points, printable, shortened, span
 
 _LISTED = 6
 """Shown changes told in a sentence."""
-_WORST = 10
-"""Groups that stand in the open."""
+_WORST = 5
+"""Groups of a table that stand in the open."""
+_DRAWN = 10
+"""Groups that a figure shows at most."""
 _MOST_POINTS, _LEAST_GROUPS = 60, 4
 """Points that a figure has room for; and groups that it shows in any case."""
 _NAME_LIMIT = 100
@@ -120,7 +122,7 @@ def most_changed(assessment: Assessment) -> tuple[Change, ...]:
     Groups with a change that is shown come before all others; the more models, the fewer groups, so that a figure has
     room.
     """
-    limit = max(_LEAST_GROUPS, min(_WORST, _MOST_POINTS // max(1, len(assessment.models) - 1)))
+    limit = max(_LEAST_GROUPS, min(_DRAWN, _MOST_POINTS // max(1, len(assessment.models) - 1)))
     groups: dict[_Key, Change] = {}
     changes = [change for change in _changes(assessment) if change.family not in {"all", "label"} and change.value]
     for change in sorted(changes, key=lambda change: (not change.is_shown, -abs(change.value))):
@@ -202,7 +204,8 @@ def _all_changes(assessment: Assessment) -> tuple[Fold, ...]:
     order = sorted(groups.values(), key=lambda found: (_place(found[0]), min(change.value for change in found)))
     methods = assessment.models[1:]
     table = Table(
-        f"Change against {printable(assessment.models[0].path)} in points (paired 95 % interval of each by itself); "
+        f"{_TITLES[assessment.suite]}: change against {printable(assessment.models[0].path)} in points "
+        "(paired 95 % interval of each by itself); "
         f"*: found, that is p below {SIGNIFICANCE} after Holm's correction for all comparisons of the method",
         ("group", "rows", *(printable(model.path) for model in methods)),
         tuple(
@@ -226,4 +229,4 @@ def _change(model: AssessedModel, key: _Key) -> str:
     change = next((change for change in model.changes if _key(change) == key), None)
     if change is None:
         return MISSING
-    return change_cell(change.value, change.interval, marked=change.is_shown)
+    return shown_change(change.value, change.interval, is_shown=change.is_shown)

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from distilora.serve.catalog import REPORT_FILE
+from distilora.layout import DISAGREEMENTS_FILE, LABEL_ERRORS_FILE, METHOD_NAME, REPORT_FILE
 from distilora.serve.page.rendering import render
 from distilora.serve.problems import Problem
 from distilora.serve.protection.access_key import REPORTS
@@ -23,9 +23,8 @@ from distilora.serve.state import Served, State
 
 router = APIRouter(include_in_schema=False)
 
-_METHOD = r"[a-z0-9][a-z0-9-]{0,63}"
-"""No folder but a method's: no point, no slash."""
-_FILES = re.compile(rf"(?:{_METHOD}/)?{re.escape(REPORT_FILE)}|{_METHOD}/disagreements\.csv|label-errors\.csv")
+_REPORT, _DISAGREEMENTS, _ERRORS = map(re.escape, (REPORT_FILE, DISAGREEMENTS_FILE, LABEL_ERRORS_FILE))
+_FILES = re.compile(rf"(?:{METHOD_NAME.pattern}/)?{_REPORT}|{METHOD_NAME.pattern}/{_DISAGREEMENTS}|{_ERRORS}")
 """The pages of a report, and what they link to."""
 
 

@@ -57,10 +57,11 @@ def limits_of_evidence(comparison: Comparison) -> list[str]:
     compared = [d for row in candidates for d in (row.to_teacher, row.to_best, row.to_tfidf) if d is not None]
     is_open = any(not difference.is_shown for difference in compared)
     tests = [*([corrected] if comparison.pairs else []), *([open_ended] if is_open else [])]
-    return [_seed_limits(comparison), *_scarce_classes(comparison), *([" ".join(tests)] if tests else [])]
+    return [*_seed_spread(comparison), *([" ".join(tests)] if tests else [])]
 
 
-def _scarce_classes(comparison: Comparison) -> list[str]:
+def scarce_classes(comparison: Comparison) -> list[str]:
+    """Return which classes have too few test rows for their intervals."""
     scarce = [f"{printable(name)} ({rows})" for name, rows in comparison.scarce_classes.items()]
     if not scarce:
         return []
@@ -70,13 +71,23 @@ def _scarce_classes(comparison: Comparison) -> list[str]:
     ]
 
 
-def _seed_limits(comparison: Comparison) -> str:
-    amounts = {len(row.seeds) for row in comparison.candidates}
-    spreads = [row.macro_f1.sd for row in comparison.candidates if row.macro_f1 and row.macro_f1.sd is not None]
+def few_seeds(comparison: Comparison) -> list[str]:
+    """Return that one seed alone was trained, where it was."""
+    if not comparison.candidates or _spreads(comparison):
+        return []
+    return ["One seed a method: how much another seed would change is not known; intervals speak of test rows alone."]
+
+
+def _seed_spread(comparison: Comparison) -> list[str]:
+    amounts, spreads = {len(row.seeds) for row in comparison.candidates}, _spreads(comparison)
     if not spreads:
-        return "One seed a method: how much another seed would change is not known; intervals speak of test rows alone."
+        return []
     seeds = counted(min(amounts), "seed") if len(amounts) == 1 else f"{min(amounts)} to {max(amounts)} seeds"
-    return (
+    return [
         f"Over {seeds} a method, macro-F1 varies with a standard deviation of {points(min(spreads), signed=False)} to "
         f"{points(max(spreads), signed=False)} points; intervals are over test rows with the seeds averaged."
-    )
+    ]
+
+
+def _spreads(comparison: Comparison) -> list[float]:
+    return [row.macro_f1.sd for row in comparison.candidates if row.macro_f1 and row.macro_f1.sd is not None]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from distilora.config import ReportSettings
 from distilora.errors import RunError
 from distilora.evaluation.robustness.answers import NoisyAnswers
 from distilora.evaluation.significance import PairTest, compare_methods
-from distilora.report.answers import Answers, Runs, gathered, is_valid
-from distilora.report.errors import class_changes, disagreements, label_errors, noise_drops, same_noise
+from distilora.report.comparing.answers import Answers, Runs, gathered, is_valid
+from distilora.report.comparing.errors import class_changes, disagreements, label_errors, noise_drops, same_noise
+from distilora.report.comparing.probabilities import probability_fields
+from distilora.report.comparing.recommendation import recommend
+from distilora.report.comparing.scores import score, score_fields
+from distilora.report.comparing.seeds import made_with, seed_rows
 from distilora.report.evidence import Evidence
-from distilora.report.probabilities import probability_fields
-from distilora.report.recommendation import recommend
-from distilora.report.records import MAJORITY, TFIDF, Comparison, Difference, Limits, MethodRow, Score, VoidRun
-from distilora.report.scores import score, score_fields
+from distilora.report.records import MAJORITY, TFIDF, Comparison, Difference, Limits, MethodRow, VoidRun
 from distilora.runs import DataIdentity, Result, RunRecord
 
 
@@ -48,6 +49,7 @@ def compare_runs(records: Runs, evidence: Evidence | None = None) -> Comparison:
         best=_best(rows),
         family=family,
         pairs=_pairs([answers[name] for name in family], classes=len(data.label_names)),
+        made_with=made_with(records),
     )
     compared = [_with_differences(_with_flags(row, comparison), comparison) for row in rows]
     comparison = comparison.model_copy(update={"methods": tuple(compared)})
@@ -88,7 +90,7 @@ def _method_row(runs: Runs, answers: Answers, data: DataIdentity, *, goal: str) 
     told = (valid or [run.result for run in runs])[0]
     seconds = score([result.training_seconds for result in valid])
     memory = [result.training_memory_mib for result in valid]
-    return MethodRow(
+    row = MethodRow(
         method=answers.method,
         kind=told.kind,
         seeds=tuple(answers.seeds),
@@ -102,6 +104,8 @@ def _method_row(runs: Runs, answers: Answers, data: DataIdentity, *, goal: str) 
         **score_fields(answers, label_names=data.label_names),
         **probability_fields(answers, data, goal=goal),
     )
+    by_seed = seed_rows(valid, calibration=row.calibration, calibrated=row.calibrated)
+    return row.model_copy(update={"by_seed": by_seed})
 
 
 def _void(result: Result) -> VoidRun:
@@ -129,18 +133,15 @@ def _best(rows: Sequence[MethodRow]) -> str | None:
 
 
 def _with_flags(row: MethodRow, comparison: Comparison) -> MethodRow:
+    if row.is_baseline:
+        return row
     flags = list(row.flags)
-    if not row.is_baseline and _is_below(row, comparison.row(MAJORITY), lambda other: other.accuracy):
+    majority, tfidf = comparison.row(MAJORITY), comparison.row(TFIDF)
+    if majority and row.accuracy and majority.accuracy and row.accuracy.mean < majority.accuracy.mean:
         flags.append("below majority")
-    tfidf = comparison.row(TFIDF)
-    if not row.is_baseline and tfidf and row.macro_f1 and tfidf.macro_f1 and row.macro_f1.mean <= tfidf.macro_f1.mean:
+    if tfidf and row.macro_f1 and tfidf.macro_f1 and row.macro_f1.mean <= tfidf.macro_f1.mean:
         flags.append("not above tfidf")
     return row.model_copy(update={"flags": tuple(flags)})
-
-
-def _is_below(row: MethodRow, other: MethodRow | None, measure: Callable[[MethodRow], Score | None]) -> bool:
-    mine, theirs = measure(row), measure(other) if other else None
-    return mine is not None and theirs is not None and mine.mean < theirs.mean
 
 
 def _pairs(family: Sequence[Answers], *, classes: int) -> tuple[PairTest, ...]:
@@ -217,7 +218,7 @@ def _by_field(
 def _with_recommendation(comparison: Comparison, answers: Mapping[str, Answers], evidence: Evidence) -> Comparison:
     found = recommend(
         comparison.methods,
-        {name: one.runs for name, one in answers.items()},
+        answers,
         costs=evidence.costs,
         limits=_limits(evidence.settings),
     )

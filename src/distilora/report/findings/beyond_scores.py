@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from statistics import NormalDist
 
-from distilora.evaluation.assessments import AssessedModel, Assessment
+from distilora.evaluation.assessments import Assessment
 from distilora.evaluation.records import Interval
-from distilora.report.records import LEVEL, ClassChange, Comparison, MethodRow
+from distilora.evaluation.suites.records import Change
+from distilora.report.records import LEVEL, ClassChange, Comparison, MethodRow, Score
 from distilora.report.suite_wording import group_words
-from distilora.report.wording import counted, number, points, points_span, printable
+from distilora.report.wording import counted, number, points, points_span, printable, span
 
 _SUITES = {"hatecheck": "HateCheck", "identity": "identity groups"}
 
@@ -40,16 +41,14 @@ def outlasts(value: float, interval: Interval, *, among: int) -> bool:
 
 def lost_groups(comparison: Comparison) -> list[str]:
     """Return which class, and which group of each suite, a method is shown to have lost most against the teacher."""
-    return [*_lost_class(comparison), *(line for suite in comparison.suites for line in _lost_group(suite))]
+    among = sum(len(suite.models) - 1 for suite in comparison.suites)
+    groups = (line for suite in comparison.suites for line in _lost_group(suite, among=among))
+    return [*_lost_class(comparison), *groups]
 
 
 def _lost_class(comparison: Comparison) -> list[str]:
     changes = [(row, change) for row in comparison.candidates for change in row.class_changes]
-    lost = [
-        (row, change)
-        for row, change in changes
-        if change.value < 0 and outlasts(change.value, change.interval, among=len(changes))
-    ]
+    lost = [(row, change) for row, change in changes if change.value < 0 and change.is_shown]
     if not lost:
         return []
     row, change = min(lost, key=lambda one: one[1].value)
@@ -59,31 +58,37 @@ def _lost_class(comparison: Comparison) -> list[str]:
     ]
 
 
-def _lost_group(suite: Assessment) -> list[str]:
+def _lost_group(suite: Assessment, *, among: int) -> list[str]:
+    """Return the largest loss of a suite; each p is corrected within its method and suite, of which there are so many.
+
+    Args:
+        suite: that was asked.
+        among: methods beside the teacher, over all suites.
+    """
     lost = [
-        (model, change) for model in suite.models for change in model.changes if change.is_shown and change.value < 0
+        (model, change)
+        for model in suite.models
+        for change in model.changes
+        if change.value < 0 and change.p_holm is not None and change.p_holm * among < LEVEL
     ]
     if not lost:
         return []
     model, change = min(lost, key=lambda one: one[1].value)
     where = _SUITES.get(suite.suite or "", printable(suite.source))
     return [
-        f"On {where}, {_name(model)} is shown to be worse than the teacher at {printable(group_words(change))}: "
-        f"{points(change.value)} points, 95 % interval {points_span(change.interval)}."
-        f"{_more(len(lost) - 1, 'loss', 'losses')}"
+        f"On {where}, {printable(model.path)} is shown to be worse than the teacher in "
+        f"{printable(group_words(change))}: {_gap(change)}.{_more(len(lost) - 1, 'loss', 'losses')}"
     ]
 
 
-def _name(model: AssessedModel) -> str:
-    return printable(model.path)
-
-
-def _gap(change: ClassChange) -> str:
+def _gap(change: ClassChange | Change) -> str:
     return f"{points(change.value)} points, 95 % interval {points_span(change.interval)}"
 
 
 def _more(amount: int, one: str, several: str) -> str:
-    return f" {amount} more such {one if amount == 1 else several} stand in the report." if amount else ""
+    if not amount:
+        return ""
+    return f" The report shows {'one' if amount == 1 else amount} more such {one if amount == 1 else several}."
 
 
 def dearest_noise(comparison: Comparison) -> list[str]:
@@ -94,8 +99,9 @@ def dearest_noise(comparison: Comparison) -> list[str]:
     if row is None or not shown:
         return []
     worst = max(shown, key=lambda drop: drop.drop)
+    kinds, kind = counted(len(drops), "kind"), printable(worst.kind)
     return [
-        f"Of {counted(len(drops), 'kind')} of typed noise, {printable(worst.kind)} costs {printable(row.method)} most: "
+        f"Of {kinds} of typed noise, “{kind}” costs {printable(row.method)} most: "
         f"{points(worst.drop, signed=False)} points of macro-F1, 95 % interval {points_span(worst.interval)}."
     ]
 
@@ -106,14 +112,19 @@ def trust(comparison: Comparison) -> list[str]:
     before, after = (row.expected_calibration_error, row.calibrated_error) if row else (None, None)
     if row is None or before is None:
         return []
-    name, then = printable(row.method), f", and by {number(after.mean)} after its temperature" if after else ""
+    shipped = after or before
+    told = f"{_with_interval(after)} after its temperature and {_with_interval(before)} before" if after else None
+    noise = ", and noise alone may give as much" if shipped.interval and not shipped.interval.low else ""
     return [
-        f"How sure {name} is differs from how often it is right by {number(before.mean)} on average{then} "
-        "(calibration error; 0 is best)."
+        f"The calibration error of {printable(row.method)}, how far its confidence lies from how often it is right, is "
+        f"{told or _with_interval(before)}; 0 is best{noise}."
     ]
+
+
+def _with_interval(score: Score) -> str:
+    return number(score.mean) + (f" (95 % interval {span(score.interval)})" if score.interval else "")
 
 
 def _subject(comparison: Comparison) -> MethodRow | None:
     """Return the recommended method, or where there is none the best on test rows."""
-    chosen = comparison.recommendation.method if comparison.recommendation else None
-    return comparison.row(chosen) or comparison.row(comparison.best)
+    return comparison.row(comparison.recommended) or comparison.row(comparison.best)

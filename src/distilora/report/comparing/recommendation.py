@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from distilora.errors import ConfigError, RunError
 from distilora.evaluation.costs import ExperimentCosts
 from distilora.evaluation.metrics import macro_f1_of
 from distilora.evaluation.records import Interval
+from distilora.evaluation.resampling import Classes
 from distilora.evaluation.significance import PairTest, compare_with
+from distilora.report.comparing.answers import Answers
+from distilora.report.comparing.scores import known_score
 from distilora.report.records import Considered, Difference, Failing, Limits, MethodRow, Recommendation, Score
-from distilora.runs import RunRecord
 
 TIMED_TOKENS = 64
 """Length of the text whose time says what is cheap, in tokens."""
@@ -36,19 +36,19 @@ class Broken(NamedTuple):
     """What the method has; absent where it was not measured."""
 
 
-class _Answers(NamedTuple):
+class _Said(NamedTuple):
     """What one method says of the validation rows."""
 
-    labels: NDArray[np.int64]
-    """True classes, shape (rows,)."""
-    predictions: NDArray[np.int64]
+    labels: Classes
+    """True class of each, shape (rows,)."""
+    predictions: Classes
     """Shape (seeds, rows)."""
     classes: int
 
 
 def recommend(
     rows: Sequence[MethodRow],
-    runs: Mapping[str, Sequence[RunRecord]],
+    answers: Mapping[str, Answers],
     *,
     costs: ExperimentCosts | None,
     limits: Limits,
@@ -61,7 +61,7 @@ def recommend(
 
     Args:
         rows: all methods with what is known of each; baselines and void ones are not considered.
-        runs: the valid runs of each method, by name, with their validation logits and labels.
+        answers: of each method, by name.
         costs: as measured.
         limits: that the model must keep to.
 
@@ -70,23 +70,23 @@ def recommend(
         RunError: two runs hold different validation labels.
     """
     if limits.min_recall is not None:
-        _require_positive(runs)
-    answers = {row.method: found for row in rows if (found := _answers(row, runs.get(row.method, ()))) is not None}
-    if not answers:
+        _require_positive(answers)
+    said = {row.method: found for row in rows if (found := _said(row, answers.get(row.method))) is not None}
+    if not said:
         return None
-    _require_same_labels(answers)
-    scores = {method: _macro_f1(found) for method, found in answers.items()}
+    _require_same_labels(said)
+    scores = {method: _macro_f1(found) for method, found in said.items()}
     best = min(scores, key=lambda method: (-scores[method].mean, method))
-    tests = _tests(answers, best)
+    tests = _tests(said, best)
     considered = [
-        _considered(row, scores[row.method], tests.get(row.method), costs) for row in rows if row.method in answers
+        _considered(row, scores[row.method], tests.get(row.method), costs) for row in rows if row.method in said
     ]
     considered.sort(key=lambda one: (-one.macro_f1.mean, one.method))
     chosen, failing = _within(considered, limits, costs) if limits.any else _cheapest_equal(considered)
     return Recommendation(
         rule="limits" if limits.any else "cheapest",
         limits=limits,
-        rows=len(answers[best].labels),
+        rows=len(said[best].labels),
         best=best,
         method=chosen,
         considered=tuple(one.model_copy(update={"failing": failing[one.method]}) for one in considered),
@@ -137,8 +137,8 @@ def broken_limits(one: Considered, limits: Limits, costs: ExperimentCosts | None
     return tuple(broken)
 
 
-def _require_positive(runs: Mapping[str, Sequence[RunRecord]]) -> None:
-    seen = [run.result.data for several in runs.values() for run in several]
+def _require_positive(answers: Mapping[str, Answers]) -> None:
+    seen = [run.result.data for one in answers.values() for run in one.runs]
     if seen and not any(data.positive for data in seen):
         names = ", ".join(seen[0].label_names)
         raise ConfigError(
@@ -147,37 +147,31 @@ def _require_positive(runs: Mapping[str, Sequence[RunRecord]]) -> None:
         )
 
 
-def _answers(row: MethodRow, runs: Sequence[RunRecord]) -> _Answers | None:
+def _said(row: MethodRow, answers: Answers | None) -> _Said | None:
     """Return what a method says of the validation rows; nothing where it cannot be chosen or a seed did not keep it."""
-    kept = [
-        (run.validation_labels, run.validation_logits)
-        for run in runs
-        if run.validation_labels is not None and run.validation_logits is not None and len(run.validation_labels)
-    ]
-    if row.is_baseline or row.is_void or not kept or len(kept) < len(runs):
+    labels, logits = (answers.validation_labels, answers.validation_logits) if answers else (None, None)
+    if row.is_baseline or row.is_void or labels is None or logits is None:
         return None
-    labels = kept[0][0]
-    if any(not np.array_equal(labels, others) for others, _ in kept):
+    if any(not np.array_equal(labels[0], others) for others in labels):
         raise RunError(f"{row.method}: its seeds hold different validation labels: train the method again")
-    return _Answers(labels, np.stack([logits.argmax(axis=1) for _, logits in kept]), kept[0][1].shape[1])
+    return _Said(labels[0], np.stack([one.argmax(axis=1) for one in logits]), logits[0].shape[1])
 
 
-def _require_same_labels(answers: Mapping[str, _Answers]) -> None:
-    first = next(iter(answers))
-    for method, found in answers.items():
-        if not np.array_equal(found.labels, answers[first].labels):
+def _require_same_labels(said: Mapping[str, _Said]) -> None:
+    first = next(iter(said))
+    for method, found in said.items():
+        if not np.array_equal(found.labels, said[first].labels):
             raise RunError(f"{first} and {method} hold different validation labels: train one of them again")
 
 
-def _macro_f1(answers: _Answers) -> Score:
-    each = [macro_f1_of(row[None], answers.labels, classes=answers.classes) for row in answers.predictions]
-    return Score(mean=statistics.fmean(each), sd=statistics.stdev(each) if len(each) > 1 else None)
+def _macro_f1(said: _Said) -> Score:
+    return known_score([macro_f1_of(row[None], said.labels, classes=said.classes) for row in said.predictions])
 
 
-def _tests(answers: Mapping[str, _Answers], best: str) -> dict[str, PairTest]:
-    predictions = {method: found.predictions for method, found in answers.items()}
-    seen = answers[best]
-    return {test.first: test for test in compare_with(seen.labels, predictions, reference=best, classes=seen.classes)}
+def _tests(said: Mapping[str, _Said], best: str) -> dict[str, PairTest]:
+    predictions = {method: found.predictions for method, found in said.items()}
+    labels, classes = said[best].labels, said[best].classes
+    return {test.first: test for test in compare_with(labels, predictions, reference=best, classes=classes)}
 
 
 def _considered(row: MethodRow, score: Score, test: PairTest | None, costs: ExperimentCosts | None) -> Considered:

@@ -10,7 +10,7 @@ import numpy as np
 from distilora.evaluation.calibration import Calibration, measure_calibration
 from distilora.evaluation.records import Evaluation, Interval
 from distilora.evaluation.score_intervals import ScoreIntervals, score_intervals
-from distilora.report.answers import Answers, seed_probabilities
+from distilora.report.comparing.answers import Answers, seed_probabilities
 from distilora.report.records import ClassScore, Score
 
 

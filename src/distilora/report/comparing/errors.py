@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from distilora.evaluation.disagreements import Disagreements, find_disagreements
 from distilora.evaluation.intervals import RESAMPLES, resampled_scores
 from distilora.evaluation.label_errors import LabelErrors, find_label_errors
 from distilora.evaluation.labelled_texts import LabelledTexts, mean_probabilities
-from distilora.evaluation.resampling import Tallies, symmetric_interval
+from distilora.evaluation.resampling import Classes, Tallies, symmetric_interval
 from distilora.evaluation.robustness.answers import NoisyAnswers
 from distilora.evaluation.robustness.drops import NoiseDrop, robustness
-from distilora.report.answers import Answers
+from distilora.evaluation.sign_flips import sign_flip_p
+from distilora.evaluation.significance import holm
+from distilora.report.comparing.answers import Answers
 from distilora.report.records import ClassChange
 
 
@@ -44,23 +48,43 @@ def class_changes(
         labels, predictions, Tallies.recall, classes=len(label_names), seed=0, resamples=RESAMPLES
     )  # (methods, classes), (methods, resamples, classes)
     support = np.bincount(labels, minlength=len(label_names))
+    present = np.flatnonzero(support).tolist()
+    p_values = [[_recall_p(labels == code, predictions[0], said, code) for code in present] for said in predictions[1:]]
+    corrected = iter(holm([p for several in p_values for p in several]))
     changes: dict[str, tuple[ClassChange, ...]] = {}
-    for one, value, drawn in zip(kept[1:], values[1:] - values[0], draws[1:] - draws[0], strict=True):
+    for one, value, drawn, several in zip(
+        kept[1:], values[1:] - values[0], draws[1:] - draws[0], p_values, strict=True
+    ):
         changes[one.method] = tuple(
             ClassChange(
-                name=name,
+                name=label_names[code],
                 rows=int(support[code]),
                 value=float(value[code]),
                 interval=symmetric_interval(float(value[code]), drawn[:, code]),
+                p=p,
+                p_holm=next(corrected),
             )
-            for code, name in enumerate(label_names)
-            if support[code]
+            for code, p in zip(present, several, strict=True)
         )
     return changes
 
 
+def _recall_p(rows: NDArray[np.bool_], teacher: Classes, other: Classes, code: int) -> float:
+    """Return p of the difference in recall of one class, seeds averaged.
+
+    Args:
+        rows: which rows truly are of the class, shape (rows,).
+        teacher: its predictions, shape (seeds, rows).
+        other: those of the method beside it, shape (its seeds, rows).
+        code: of the class.
+    """
+    common = math.lcm(len(teacher), len(other))  # so that shares of seeds are whole steps
+    found = [(said[:, rows] == code).sum(axis=0) * (common // len(said)) for said in (teacher, other)]
+    return sign_flip_p(found[1] - found[0])
+
+
 def disagreements(
-    teacher: Answers, others: Sequence[Answers], rows: LabelledTexts, *, limit: int
+    teacher: Answers, others: Sequence[Answers], rows: LabelledTexts, *, limit: int | None
 ) -> dict[str, Disagreements]:
     """Return on which test rows each method chooses another class than the teacher; by method.
 
@@ -70,7 +94,7 @@ def disagreements(
         teacher: its answers.
         others: those of the methods that are held against it.
         rows: the test rows.
-        limit: longest list that is wanted.
+        limit: longest list that is wanted; absent: every row.
     """
     if teacher.logits is None:
         return {}
@@ -82,13 +106,13 @@ def disagreements(
     }
 
 
-def label_errors(answers: Answers, rows: LabelledTexts, *, limit: int) -> LabelErrors | None:
+def label_errors(answers: Answers, rows: LabelledTexts, *, limit: int | None) -> LabelErrors | None:
     """Return the test rows whose label is likely wrong, by mean probabilities over seeds; nothing without logits.
 
     Args:
         answers: of one method.
         rows: the test rows.
-        limit: longest list that is wanted.
+        limit: longest list that is wanted; absent: every row.
     """
     if answers.logits is None:
         return None

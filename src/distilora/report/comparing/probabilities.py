@@ -18,9 +18,9 @@ from distilora.evaluation.resampling import Classes, Scores, Tallies, class_indi
 from distilora.evaluation.score_intervals import score_intervals
 from distilora.evaluation.temperature import fit_temperature
 from distilora.evaluation.thresholds import choose_threshold, parse_goal, positive_probability
-from distilora.report.answers import Answers, seed_probabilities
+from distilora.report.comparing.answers import Answers, seed_probabilities
+from distilora.report.comparing.scores import known_score
 from distilora.report.records import ThresholdScores
-from distilora.report.scores import known_score
 from distilora.runs import DataIdentity
 
 POSITIVE = "positive"

@@ -1,0 +1,48 @@
+"""How far work is that takes minutes, and how long it will go on."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+_MINUTE = 60.0
+_READING_SECONDS = 1.0
+"""A piece that took less was complete before, and says nothing of the others."""
+
+
+class Progress:
+    """Tells of each of several pieces of work as it is done, and about how long the others will take.
+
+    Args:
+        total: pieces of work.
+        tell: takes one line.
+    """
+
+    def __init__(self, *, total: int, tell: Callable[[str], None]) -> None:
+        self._total = total
+        self._tell = tell
+        self._done = 0
+        self._worked_seconds: list[float] = []
+        self._last = time.monotonic()
+
+    def tell_of(self, what: str) -> None:
+        """Tell that one more is done, and what it came to."""
+        seconds, self._last = time.monotonic() - self._last, time.monotonic()
+        self._done += 1
+        if seconds > _READING_SECONDS:
+            self._worked_seconds.append(seconds)
+        each = statistics.fmean(self._worked_seconds) if self._worked_seconds else 0.0
+        self._tell(f"{self._done}/{self._total} {what}{time_left((self._total - self._done) * each)}")
+
+
+def time_left(seconds: float) -> str:
+    """Return about how long something still takes, as the end of a sentence; nothing where it is done or not known.
+
+    Example:
+        >>> time_left(41), time_left(150), time_left(0)
+        ('; about 41 s left', '; about 2 min left', '')
+    """
+    if seconds < _MINUTE:
+        return f"; about {max(1, round(seconds))} s left" if seconds else ""
+    return f"; about {round(seconds / _MINUTE)} min left"
