@@ -31,7 +31,8 @@ def machine(settings: TrainingSettings | None = None) -> str:
     Args:
         settings: of the training.
     """
-    words = [processor(), f"{torch.get_num_threads()} threads"]
+    threads = torch.get_num_threads()
+    words = [processor(), f"{threads} thread{'' if threads == 1 else 's'}"]
     if settings is not None:
         words.append(torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU")
         words.append("training in bfloat16" if uses_bf16(settings) else "training in float32")

@@ -36,7 +36,8 @@ from distilora.export.vocabulary import prune_vocabulary
 from distilora.export.work import count_work
 from distilora.models.inference import compute_logits
 from distilora.models.weights import parameter_counts
-from distilora.report.cards.front_matter import encoder_hub_id, source_name
+from distilora.report.cards.front_matter import encoder_hub_id
+from distilora.report.wording import source_name
 from distilora.runs import MODEL_FOLDER, RunRecord, run_sha256
 
 _LIBRARIES = ("distilora", "torch", "transformers", "onnx", "onnxruntime", "tokenizers", "numpy")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import PurePath
 
 from distilora.report.blocks import Document, Links, Paragraph, Section
 from distilora.report.records import Comparison
@@ -21,7 +20,7 @@ from distilora.report.sections.recommendation import recommendation_section
 from distilora.report.sections.robustness import robustness_section
 from distilora.report.sections.scores import scores_section
 from distilora.report.sections.summary import summary_section
-from distilora.report.wording import count, printable
+from distilora.report.wording import count, source_name
 from distilora.runs import RunRecord
 
 
@@ -50,7 +49,7 @@ def build_document(comparison: Comparison, records: Sequence[RunRecord]) -> Docu
         void_section(comparison),
     )
     return Document(
-        title=f"Which small classifier for {_source_name(comparison.data.source)}?",
+        title=f"Which small classifier for {source_name(comparison.data.source)}?",
         lead=_lead(comparison),
         sections=tuple(section for section in sections if section.blocks),
     )
@@ -61,12 +60,6 @@ def _pages_section(comparison: Comparison) -> Section:
     note = "Its scores seed by seed, each class, calibration, costs, the rows it gets wrong, how its training went."
     blocks = (Paragraph(note), Links(tuple(pages.items()))) if pages else ()
     return Section("pages", "A page for each method", blocks)
-
-
-def _source_name(source: str) -> str:
-    """Return a file by its name alone, for a report may be published; other sources as they are called."""
-    path = PurePath(source)
-    return printable(path.name if path.suffix else source)
 
 
 def _lead(comparison: Comparison) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from pathlib import PurePath
 
+from distilora.data.opening import SUFFIXES
 from distilora.evaluation.records import Interval
 
 MISSING = "—"
@@ -36,6 +38,28 @@ def shortened(text: str, limit: int) -> str:
     """
     clean = printable(text)
     return clean if len(clean) <= limit else clean[: limit - 1].rstrip() + "…"
+
+
+def source_name(source: str) -> str:
+    """Return a file of comments by its name alone, for a report may be published; another source as it is called.
+
+    Example:
+        >>> source_name("/home/me/comments.csv"), source_name("owner/name")
+        ('comments.csv', 'owner/name')
+    """
+    path = PurePath(source)
+    return printable(path.name if path.suffix.lower() in SUFFIXES else source)
+
+
+def encoder_name(name: str) -> str:
+    """Return a folder that an encoder was taken from by its name alone; another encoder as it is called.
+
+    Example:
+        >>> encoder_name("/home/me/bert"), encoder_name("minilm"), encoder_name("owner/name")
+        ('bert', 'minilm', 'owner/name')
+    """
+    path = PurePath(name)
+    return printable(path.name if path.is_absolute() or name.startswith(".") else name)
 
 
 def number(value: float | None, decimals: int = 3) -> str:

@@ -12,7 +12,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from distilora.data.hub import NAMED_SOURCES
 from distilora.data.opening import SUFFIXES
-from distilora.report.wording import printable
+from distilora.report.wording import printable, source_name
 
 MARK = "distilora"
 """The tag by which a card is known as one that distilora wrote."""
@@ -124,7 +124,7 @@ def data_name(source: str) -> DataName:
         >>> data_name("davidson").hub_id, data_name("owner/name:part").config
         ('tdavidson/hate_speech_offensive', 'part')
     """
-    shown, language = printable(source_name(source)), _LANGUAGES.get(source)
+    shown, language = source_name(source), _LANGUAGES.get(source)
     suffix = PurePath(source).suffix.lower()
     if suffix in SUFFIXES:
         return DataName(kind=_BUILDERS[suffix], name=shown)
@@ -134,17 +134,6 @@ def data_name(source: str) -> DataName:
     if "/" in repository and _REPOSITORY.fullmatch(repository):
         return DataName(kind=repository, name=shown, hub_id=repository, config=config or None, language=language)
     return DataName(kind=_NOT_IN_AN_ID.sub("-", shown).strip("-.") or "unknown", name=shown or "unknown")
-
-
-def source_name(source: str) -> str:
-    """Return a file by its name alone; a source of another kind as it is called.
-
-    Example:
-        >>> source_name("/home/me/comments.csv"), source_name("owner/name")
-        ('comments.csv', 'owner/name')
-    """
-    path = PurePath(source)
-    return path.name if path.suffix.lower() in SUFFIXES else source
 
 
 def encoder_hub_id(name: str) -> str | None:
@@ -159,13 +148,3 @@ def encoder_hub_id(name: str) -> str | None:
     if name == "minilm":
         return MINILM_HUB_ID
     return name if _REPOSITORY.fullmatch(name) and not Path(name).is_dir() else None
-
-
-def encoder_name(name: str) -> str:
-    """Return how a card calls an encoder: a folder by its name alone.
-
-    Example:
-        >>> encoder_name("/home/me/bert"), encoder_name("minilm")
-        ('bert', 'minilm')
-    """
-    return name if encoder_hub_id(name) else PurePath(name).name

@@ -12,9 +12,7 @@ from distilora.report.cards.front_matter import (
     MARK,
     Head,
     encoder_hub_id,
-    encoder_name,
     front_matter,
-    source_name,
 )
 from distilora.report.cards.run_results import (
     calibration_sentences,
@@ -24,7 +22,7 @@ from distilora.report.cards.run_results import (
     suite_sentences,
 )
 from distilora.report.records import Comparison, MethodRow
-from distilora.report.wording import count, duration, either, listed, number, span
+from distilora.report.wording import count, duration, either, encoder_name, listed, number, source_name, span
 from distilora.runs import CONFIG_FILE, EncoderIdentity, Result
 
 _REWRITTEN = (

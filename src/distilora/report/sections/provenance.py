@@ -8,7 +8,7 @@ from distilora.data.records import PARTS
 from distilora.report.blocks import Section, Table
 from distilora.report.records import Comparison, MethodRow
 from distilora.report.run_records import MadeWith
-from distilora.report.wording import MISSING, count, printable
+from distilora.report.wording import MISSING, count, encoder_name, printable, source_name
 from distilora.runs import DataIdentity, Result, RunRecord
 
 Rows = tuple[tuple[str, ...], ...]
@@ -52,7 +52,7 @@ def _data(data: DataIdentity) -> Rows:
     """Return what the runs saw, as pairs of name and value."""
     parts = ", ".join(f"{count(data.part_rows.get(part))} {part}" for part in PARTS)
     return (
-        ("source", printable(data.source)),
+        ("source", source_name(data.source)),
         ("comments", count(data.rows)),
         ("split", f"{parts}; seed {data.split_seed}"),
         ("classes", ", ".join(printable(name) for name in data.label_names)),
@@ -96,7 +96,7 @@ def _passed_by_all(results: Sequence[Result]) -> list[str]:
 def _surroundings(known: MadeWith) -> Rows:
     """Return encoder, library versions and machine as pairs; values that differ between runs are all told."""
     return (
-        ("encoder", _distinct(encoder.name for encoder in known.encoders)),
+        ("encoder", _distinct(encoder_name(encoder.name) for encoder in known.encoders)),
         ("SHA-256 of the encoder", _distinct(encoder.sha256 for encoder in known.encoders)),
         ("longest input", _distinct(f"{encoder.max_length} tokens" for encoder in known.encoders)),
         *((printable(name), _distinct(versions)) for name, versions in known.versions.items()),

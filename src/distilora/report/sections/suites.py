@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import PurePath
 
 from distilora.evaluation.assessments import AssessedModel, Assessment
 from distilora.evaluation.suites.groups import GroupRow, GroupTable, group_tables
@@ -13,7 +12,7 @@ from distilora.report.blocks import Block, Bullets, Fold, Paragraph, Table, figu
 from distilora.report.records import Comparison
 from distilora.report.sections.cells import shown_change
 from distilora.report.suite_wording import MEASURE_WORDS, group_words, words_of_test
-from distilora.report.wording import MISSING, counted, number, points, printable, shortened, span
+from distilora.report.wording import MISSING, counted, number, points, printable, shortened, source_name, span
 
 _LISTED = 6
 """Shown changes told in a sentence."""
@@ -47,8 +46,7 @@ def suite_blocks(comparison: Comparison, assessment: Assessment) -> tuple[Block,
 
 
 def _introduction(assessment: Assessment) -> str:
-    path = PurePath(assessment.source)
-    source = printable(path.name if path.suffix else assessment.source)
+    source = source_name(assessment.source)
     kind = "exported model" if all(model.kind == "bundle" for model in assessment.models) else "model"
     meaning = {
         "hatecheck": "Each functional test asks one kind of hate, or of harmless text that looks like it. A model that "
