@@ -8,15 +8,14 @@ touched, a letter with its marks as one; emoji, digits, links, mentions and HTML
 
 from __future__ import annotations
 
-import math
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from distilora.data.faults import nearest
+from distilora.data.letters import Word, picked, with_changed_words, with_two_swapped, without_one_letter
 from distilora.errors import ConfigError
-from distilora.evaluation.robustness.letters import find_words, seen_characters
 
 _HALF = 0.5
 _LEET = MappingProxyType(dict(zip("aeiostAEIOST", "431057" * 2, strict=True)))
@@ -72,10 +71,6 @@ class Noise(NamedTuple):
     """What it does, in one line, with its default strength."""
 
 
-_Word = Sequence[str]  # letters, each with its marks
-_Change = Callable[[_Word, random.Random], str]
-
-
 def leetspeak(text: str, seed: int, *, share: float = _HALF) -> str:
     """Return the text with a, e, i, o, s and t as digits in some words.
 
@@ -91,7 +86,7 @@ def leetspeak(text: str, seed: int, *, share: float = _HALF) -> str:
         >>> leetspeak("you are all idiots", seed=1)
         'you 4r3 all 1d1075'
     """
-    return _changed(text, seed, share, lambda word, _: _replaced(word, _LEET))
+    return with_changed_words(text, seed=seed, share=share, change=lambda word, _: _replaced(word, _LEET))
 
 
 def spaced_letters(text: str, seed: int, *, share: float = _HALF) -> str:
@@ -101,7 +96,7 @@ def spaced_letters(text: str, seed: int, *, share: float = _HALF) -> str:
         >>> spaced_letters("you are all idiots", seed=1)
         'you a r e all i d i o t s'
     """
-    return _changed(text, seed, share, lambda word, _: " ".join(word))
+    return with_changed_words(text, seed=seed, share=share, change=lambda word, _: " ".join(word))
 
 
 def dropped_characters(text: str, seed: int, *, share: float = _HALF) -> str:
@@ -111,7 +106,7 @@ def dropped_characters(text: str, seed: int, *, share: float = _HALF) -> str:
         >>> dropped_characters("those people are idiots", seed=1)
         'thoe peole are idiots'
     """
-    return _changed(text, seed, share, _without_one)
+    return with_changed_words(text, seed=seed, share=share, change=without_one_letter)
 
 
 def swapped_neighbours(text: str, seed: int, *, share: float = _HALF) -> str:
@@ -121,7 +116,7 @@ def swapped_neighbours(text: str, seed: int, *, share: float = _HALF) -> str:
         >>> swapped_neighbours("those people are idiots", seed=1)
         'thsoe pepole are idiots'
     """
-    return _changed(text, seed, share, _with_two_swapped)
+    return with_changed_words(text, seed=seed, share=share, change=with_two_swapped)
 
 
 def zero_width_characters(text: str, seed: int, *, share: float = _HALF) -> str:
@@ -131,7 +126,7 @@ def zero_width_characters(text: str, seed: int, *, share: float = _HALF) -> str:
         >>> ascii(zero_width_characters("you are all idiots", seed=1))
         "'you are a\\ufeffll idi\\u200bots'"
     """
-    return _changed(text, seed, share, _with_one_unseen)
+    return with_changed_words(text, seed=seed, share=share, change=_with_one_unseen)
 
 
 def look_alikes(text: str, seed: int, *, share: float = _HALF) -> str:
@@ -144,7 +139,7 @@ def look_alikes(text: str, seed: int, *, share: float = _HALF) -> str:
         >>> ascii(look_alikes("you are all idiots", seed=1))
         "'you \\u0430r\\u0435 all \\u0456d\\u0456\\u03bft\\u0455'"
     """
-    return _changed(text, seed, share, lambda word, _: _replaced(word, _LOOK_ALIKES))
+    return with_changed_words(text, seed=seed, share=share, change=lambda word, _: _replaced(word, _LOOK_ALIKES))
 
 
 def upper_case(text: str, seed: int, *, share: float = 1.0) -> str:
@@ -154,7 +149,7 @@ def upper_case(text: str, seed: int, *, share: float = 1.0) -> str:
         >>> upper_case("you are all idiots @Home", seed=0)
         'YOU ARE ALL IDIOTS @Home'
     """
-    return _changed(text, seed, share, lambda word, _: "".join(map(_capital, word)))
+    return with_changed_words(text, seed=seed, share=share, change=lambda word, _: "".join(map(_capital, word)))
 
 
 NOISES: Mapping[str, Noise] = MappingProxyType(
@@ -192,23 +187,7 @@ def noisy(texts: Iterable[str], kind: str, *, seed: int = 0) -> list[str]:
     return [apply(text, seed) for text in texts]
 
 
-def _changed(text: str, seed: int, share: float, change: _Change) -> str:
-    """Return the text with a share of those words changed that the change makes a difference to."""
-    if not 0 <= share <= 1:
-        raise ValueError(f"share is {share}; allowed is 0 to 1")
-    # Of all that draws, only random() is promised to give the same numbers in every version of Python.
-    draw = random.Random(f"{seed}\n{text}".encode("utf-8", "surrogatepass"))  # noqa: S311 - nothing secret
-    characters = seen_characters(text)
-    changes = [(word, change(characters[word], draw)) for word in find_words(characters)]
-    able = [(word, new) for word, new in changes if new != "".join(characters[word])]
-    wanted = math.ceil(round(share * len(able), 9))  # 0.1 of 30 is 3, whatever the product's last bit
-    ranked = sorted(((draw.random(), word.start, word, new) for word, new in able), key=lambda entry: entry[:2])
-    for _, _, word, new in sorted(ranked[:wanted], key=lambda entry: -entry[1]):
-        characters[word] = [new]
-    return "".join(characters)
-
-
-def _replaced(word: _Word, table: Mapping[str, str]) -> str:
+def _replaced(word: Word, table: Mapping[str, str]) -> str:
     return "".join(table.get(letter, letter) for letter in word)
 
 
@@ -217,28 +196,9 @@ def _capital(letter: str) -> str:
     return upper + letter[1:] if len(upper) == 1 else letter
 
 
-def _without_one(word: _Word, draw: random.Random) -> str:
-    if len(word) < 4:
-        return "".join(word)
-    index = _picked(range(1, len(word) - 1), draw)
-    return "".join([*word[:index], *word[index + 1 :]])
-
-
-def _with_two_swapped(word: _Word, draw: random.Random) -> str:
-    places = [index for index in range(1, len(word) - 2) if word[index] != word[index + 1]]
-    if not places:
-        return "".join(word)
-    index = _picked(places, draw)
-    return "".join([*word[:index], word[index + 1], word[index], *word[index + 2 :]])
-
-
-def _with_one_unseen(word: _Word, draw: random.Random) -> str:
+def _with_one_unseen(word: Word, draw: random.Random) -> str:
     if len(word) < 2:
         return "".join(word)
-    index = _picked(range(1, len(word)), draw)
-    unseen = _UNSEEN[_picked(range(len(_UNSEEN)), draw)]
+    index = picked(range(1, len(word)), draw)
+    unseen = _UNSEEN[picked(range(len(_UNSEEN)), draw)]
     return "".join([*word[:index], unseen, *word[index:]])
-
-
-def _picked(places: Sequence[int], draw: random.Random) -> int:
-    return places[int(draw.random() * len(places))]
