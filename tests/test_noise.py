@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
+from distilora.data.letters import find_words, seen_characters
 from distilora.errors import ConfigError
 from distilora.evaluation.intervals import difference_interval
 from distilora.evaluation.robustness.drops import NoiseDrop, robustness
-from distilora.data.letters import find_words, seen_characters
 from distilora.evaluation.robustness.noise import NOISES, NoiseFunction, noisy
 
 KINDS = tuple(NOISES)
