@@ -152,17 +152,27 @@ def test_a_group_of_a_suite_that_was_lost_is_told():
     assert lost_groups(same) == []
 
 
-def test_a_group_that_one_of_many_methods_lost_is_told_only_where_all_methods_are_counted():
+@pytest.mark.parametrize(("reach", "lines"), [(0.03, (1, 1)), (0.07, (1, 0))])
+def test_a_group_that_one_of_many_methods_lost_is_told_only_where_all_methods_are_counted(reach, lines):
     known = comparison(("teacher", "odd"))
     suite = hatecheck(("teacher", "odd"), lost=0.9)
-    least = min(one.p_holm for one in suite.models[1].changes if one.value < 0)
-    crowd = int(0.05 / least) + 1
-    among_many = suite.model_copy(update={"models": (*suite.models, *[suite.models[0]] * crowd)})
+    teacher, odd = suite.models
+    interval = Interval(low=-0.1 - reach, high=-0.1 + reach)
+    loss = odd.changes[0].model_copy(update={"value": -0.1, "interval": interval, "p": 0.004, "p_holm": 0.004})
+    nothing = loss.model_copy(update={"value": 0.0, "p": 1.0, "p_holm": 1.0})
+    alone = odd.model_copy(update={"changes": (loss,)})
+    crowd = odd.model_copy(update={"changes": (nothing,) * 40})
     found = [
-        lost_groups(with_rows(known.model_copy(update={"suites": (one,)}), "odd", class_changes=()))
-        for one in (suite, among_many)
+        lost_groups(
+            with_rows(
+                known.model_copy(update={"suites": (suite.model_copy(update={"models": models}),)}),
+                "odd",
+                class_changes=(),
+            )
+        )
+        for models in ((teacher, alone), (teacher, alone, crowd))
     ]
-    assert (len(found[0]), found[1]) == (1, [])
+    assert (len(found[0]), len(found[1])) == lines
 
 
 def test_the_noise_that_costs_most_is_told_where_its_cost_is_shown():

@@ -26,6 +26,7 @@ from distilora.evaluation.suites.records import Auc, Change, Family, IdentityGro
 Mask = NDArray[np.bool_]
 MEAN_POWER = -5.0
 """Of the generalised mean: so low that the worst groups decide it."""
+_RESAMPLES_A_CONTRAST = 50
 LEAST_ROWS = 10
 """Positive, and negative, rows that an AUC is given from."""
 _SHARE_OF_EACH = 0.25
@@ -66,7 +67,7 @@ def identity_outcomes(  # noqa: PLR0913 - what was said, what is true, who is me
     groups: Mapping[str, Mask],
     least: int = LEAST_ROWS,
     seed: int = 0,
-    resamples: int = RESAMPLES,
+    resamples: int | None = None,
 ) -> tuple[IdentityOutcome, ...]:
     """Return the AUCs of each model for each group, and how each later model differs from the first.
 
@@ -76,7 +77,8 @@ def identity_outcomes(  # noqa: PLR0913 - what was said, what is true, who is me
         groups: which rows mention each group, by name, each of shape (rows,); a row may be in several or in none.
         least: positive, and negative, rows that an AUC is given from, at least 1; with fewer it is missing.
         seed: of the resampling; the same rows are drawn for all models.
-        resamples: how often rows are drawn.
+        resamples: how often rows are drawn; absent: 2,000 times, or so often that the smallest p, corrected for all
+            AUCs, is 0.02.
 
     Raises:
         ValueError: shapes do not fit together, there is nothing to score, or ``least`` is below 1.
@@ -90,10 +92,10 @@ def identity_outcomes(  # noqa: PLR0913 - what was said, what is true, who is me
         (1.0, 1.0)
     """
     _require_fitting(scores, positive, groups, least=least)
+    contrasts = _contrasts(positive, groups)
+    resamples = resamples or max(RESAMPLES, _RESAMPLES_A_CONTRAST * len(contrasts))
     cells = [
-        cell
-        for contrast in _contrasts(positive, groups)
-        if (cell := _cell(scores, contrast, least=least, seed=seed, resamples=resamples))
+        cell for contrast in contrasts if (cell := _cell(scores, contrast, least=least, seed=seed, resamples=resamples))
     ]
     return tuple(
         IdentityOutcome(

@@ -41,7 +41,7 @@ def outlasts(value: float, interval: Interval, *, among: int) -> bool:
 
 def lost_groups(comparison: Comparison) -> list[str]:
     """Return which class, and which group of each suite, a method is shown to have lost most against the teacher."""
-    among = sum(len(suite.models) - 1 for suite in comparison.suites)
+    among = sum(len(model.changes) for suite in comparison.suites for model in suite.models)
     groups = (line for suite in comparison.suites for line in _lost_group(suite, among=among))
     return [*_lost_class(comparison), *groups]
 
@@ -59,17 +59,19 @@ def _lost_class(comparison: Comparison) -> list[str]:
 
 
 def _lost_group(suite: Assessment, *, among: int) -> list[str]:
-    """Return the largest loss of a suite; each p is corrected within its method and suite, of which there are so many.
+    """Return the largest loss of a suite, found for its method and with those of all methods and suites counted.
+
+    A corrected p alone would not do: it cannot fall below the number of changes over that of the resamples.
 
     Args:
         suite: that was asked.
-        among: methods beside the teacher, over all suites.
+        among: changes that were looked at, over all methods and suites.
     """
     lost = [
         (model, change)
         for model in suite.models
         for change in model.changes
-        if change.value < 0 and change.p_holm is not None and change.p_holm * among < LEVEL
+        if change.value < 0 and change.is_shown and outlasts(change.value, change.interval, among=among)
     ]
     if not lost:
         return []
