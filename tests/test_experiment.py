@@ -109,7 +109,7 @@ def test_a_result_says_what_it_was_made_from(experiments: dict[str, dict[str, Ru
         assert result.training_seconds is not None
         assert result.training_seconds > 0
         assert result.epochs == (5 if method == "lora" else 3)
-        assert "1 threads" in result.machine  # those that computed: the settings say 1, the process has 2
+        assert "1 thread," in result.machine  # those that computed: the settings say 1, the process has 2
         assert "float32" in result.machine
     teacher, odd, lora = (experiments["bert"][name].result for name in ("teacher", "odd", "lora"))
     saved_teacher = load_file(experiments["bert"]["teacher"].folder / "model" / "model.safetensors")
@@ -256,7 +256,7 @@ def test_a_void_teacher_makes_its_students_void_and_the_table_is_still_built(hom
         assert {path.name for path in runs[method].folder.iterdir()} == {"config.toml", "history.jsonl", "result.json"}
     comparison = compare_runs(load_experiment(tmp_path / "out"))
     assert {row.method for row in comparison.methods} == {"majority", "tfidf", "teacher", "odd"}
-    report = write_report(load_experiment(tmp_path / "out"), tmp_path / "report")
+    report = write_report(comparison, load_experiment(tmp_path / "out"), tmp_path / "report")
     assert "void" in report.read_text(encoding="utf-8")
 
 
