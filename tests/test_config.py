@@ -46,7 +46,7 @@ def refusal(*assignments: str, path: Path | None = None) -> str:
             "methods.odd.training.learning_rat=0.1",
             'methods.odd.training.learning_rat: unknown setting; did you mean "learning_rate"?',
         ),
-        ("lora.qqq=3", "lora.qqq: unknown setting; allowed are rank, alpha, dropout, targets"),
+        ("lora.qqq=3", "lora.qqq: unknown setting; allowed are rank, largest_rank, alpha, dropout, targets, dora, rslora, adalora"),
         ("run=odd,evn", 'method "evn" is not one of'),
         ("methods.mine.like=lorra", 'did you mean "lora"?'),
     ],
@@ -171,7 +171,7 @@ def test_the_teacher_comes_first_wherever_a_student_needs_it() -> None:
 def test_every_preset_resolves_and_nothing_can_be_changed_afterwards() -> None:
     settings = ExperimentSettings()
     kinds = {name: settings.method(name).kind for name in PRESETS}
-    assert set(kinds.values()) == {"teacher", "student", "lora"}
+    assert set(kinds.values()) == {"teacher", "student", "lora", "joint"}
     assert kinds["spread"] == "student"
     with pytest.raises(ValueError, match="frozen"):
         settings.method("odd").training.epochs = 1  # type: ignore[misc]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 EXPERIMENT_FILE = "experiment.toml"
-METHOD_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
-"""Of a method, and so of its folder: no point, no slash."""
+_WORD = r"[a-z0-9][a-z0-9-]{0,63}"
+METHOD_NAME = re.compile(rf"{_WORD}(?:\+{_WORD}){{0,15}}")
+"""Of a method, and so of its folder: no point, no slash; an ensemble's joins those of its members by a plus."""
 BUNDLE_FOLDER = "bundle"
 """In a method's folder."""
 REPORT_FILE = "report.html"

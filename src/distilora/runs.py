@@ -7,7 +7,8 @@
 * ``result.json``: one :class:`Result`,
 * ``logits.safetensors``: ``validation`` and ``test`` logits, shape (rows, labels), with ``validation_labels`` and
   ``test_labels``, shape (rows,); a teacher's also has ``train``,
-* ``model/``: the trained model with its tokenizer (for LoRA: the adapter).
+* ``model/``: the trained model with its tokenizer (for LoRA: the adapter; an ensemble has none),
+* ``layer-search.json``: of a student whose layers were searched, a :class:`distilora.models.layer_search.LayerSearch`.
 
 While a run is under way its folder is called ``.seed-N.partial`` and ``.seed-N.checkpoints`` stands beside it.
 """
@@ -25,7 +26,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from safetensors.numpy import load_file, save_file
 
 from distilora.config import to_toml
@@ -36,6 +37,7 @@ from distilora.evaluation.records import Evaluation
 from distilora.files import write_whole
 from distilora.layout import EXPERIMENT_FILE
 from distilora.records import Record
+from distilora.training.records import Event
 
 CONFIG_FILE = "config.toml"
 HISTORY_FILE = "history.jsonl"
@@ -43,6 +45,10 @@ LOGITS_FILE = "logits.safetensors"
 MODEL_FOLDER = "model"
 RESULT_FILE = "result.json"
 _LOCK_FILE = ".lock"
+
+
+RunKind = Literal["baseline", "teacher", "student", "lora", "ensemble"]
+"""What a run's model is: whole, of some layers, an adapter on something else, or several models averaged."""
 
 
 class DataIdentity(Record):
@@ -71,7 +77,7 @@ class Result(Record):
 
     format: Literal[1] = 1
     method: str
-    kind: Literal["baseline", "teacher", "student", "lora"]
+    kind: RunKind
     seed: int
     void: str | None = None
     """Why the run's numbers would mean nothing; then no scores are kept."""
@@ -79,7 +85,13 @@ class Result(Record):
     encoder: EncoderIdentity | None = None
     """Absent for baselines."""
     layers: tuple[int, ...] | None = None
-    """The teacher layers a student is made of, from 1; absent for other methods."""
+    """The layers, from 1, that are kept of what the model started from; absent where all are."""
+    start: str | None = None
+    """The method whose trained model of the same seed an adapter stands on; absent: the encoder."""
+    start_sha256: str | None = None
+    """:func:`run_sha256` of that run."""
+    members: tuple[str, ...] = ()
+    """The methods whose probabilities an ensemble averages, each of the same seed."""
     parameters: int | None = None
     """All parameters needed to run the model; absent for the majority baseline."""
     trainable_parameters: int | None = None
@@ -95,6 +107,8 @@ class Result(Record):
     """The epoch whose model was kept: best validation macro-F1."""
     guards: tuple[str, ...] = ()
     """Names of the guards that were passed."""
+    events: tuple[Event, ...] = ()
+    """What the monitor saw during training, in order."""
     validation: Evaluation | None = None
     test: Evaluation | None = None
     versions: dict[str, str]
@@ -111,6 +125,14 @@ class HistoryEntry(Record):
     epoch: float
     losses: dict[str, float]
     """Mean of each loss term by name (``hard``, ``soft``, …, unweighted) and their weighted sum ``total``."""
+    weights: dict[str, float] = Field({})
+    """What each term was multiplied by, on average; where the weights do not adapt, the settings' own."""
+    pair_weights: tuple[float, ...] = ()
+    """How much each of the model's layers counts in the terms that look inside, from layer 1 on; they average 1."""
+    layer_macro_f1: tuple[float, ...] = ()
+    """Of validation entries of joint training: the macro-F1 that the model has after each of its layers."""
+    rank: float | None = None
+    """Of the adapters, on average."""
     learning_rate: float | None = None
     accuracy: float | None = None
     macro_f1: float | None = None

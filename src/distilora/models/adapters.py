@@ -108,7 +108,7 @@ def add_lora(  # noqa: PLR0913 - what is adapted, how, and under which name
         "base_model_name_or_path": encoder if isinstance(encoder, str) else encoder.name,
     }
     with seeded(seed), _without_peft_warnings():
-        return Adapted(model, _peft_config(settings.rank, variant, shared))
+        return Adapted(model, _peft_config(settings.first_rank, variant, shared))
 
 
 def _peft_config(rank: int, variant: LoraVariant, shared: dict[str, Any]) -> LoraConfig:

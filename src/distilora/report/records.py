@@ -19,9 +19,8 @@ from distilora.evaluation.robustness.drops import NoiseDrop
 from distilora.evaluation.significance import PairTest
 from distilora.records import Record
 from distilora.report.run_records import MadeWith, SeedRow
-from distilora.runs import DataIdentity
+from distilora.runs import DataIdentity, RunKind
 
-Kind = Literal["baseline", "teacher", "student", "lora"]
 Flag = Literal["one class", "below majority", "not above tfidf"]
 MAJORITY, TFIDF = "majority", "tfidf"
 BASELINES: Mapping[str, str] = {MAJORITY: "the majority class", TFIDF: "TF-IDF + logistic regression"}
@@ -113,7 +112,7 @@ class MethodRow(Record):
     """One method over its seeds; a measure that any valid seed lacks is absent."""
 
     method: str
-    kind: Kind
+    kind: RunKind
     seeds: tuple[int, ...]
     """Of the valid runs."""
     by_seed: tuple[SeedRow, ...] = ()

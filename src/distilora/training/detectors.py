@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from distilora.records import Record
+from distilora.training.records import Kind
 
-Kind = Literal["plateau", "divergence", "spike", "not-finite", "collapse", "gradient"]
 LogEntry = Mapping[str, Any]
 Series = Sequence[float] | NDArray[np.float64]
 

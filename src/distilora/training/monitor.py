@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -14,13 +14,11 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from distilora.errors import ConfigError
-from distilora.records import Record
 from distilora.training.detectors import (
     DEFAULTS,
     PREDICTED_SHARE,
     TRUE_SHARE,
     Finding,
-    Kind,
     LogEntry,
     Thresholds,
     collapse,
@@ -31,26 +29,14 @@ from distilora.training.detectors import (
     spike,
     training_divergence,
 )
+from distilora.training.records import Action, Event, Kind
 
 logger = logging.getLogger(__name__)
 
-Action = Literal["warn", "lower-rate", "stop"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 ACTIONS: tuple[Action, ...] = get_args(Action)
 LOWERED = 0.5
 """What ``lower-rate`` multiplies the learning rate by."""
-
-
-class Event(Record):
-    """One thing that the monitor saw, and what it did."""
-
-    step: int
-    epoch: float
-    kind: Kind
-    value: float | None
-    """What was measured, as the message says; absent where it is no finite number."""
-    message: str
-    action: Action
 
 
 _EVENTS = TypeAdapter(tuple[Event, ...])
