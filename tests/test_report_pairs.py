@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, f1_score, precision_recall_fscore_support
+from statsmodels.stats.multitest import multipletests
 
 from distilora.bundles.predictions import calibrated
 from distilora.evaluation.significance import compare_methods
 from distilora.report import compare_runs, findings, plots
-from distilora.report.blocks import Paragraph, Table
+from distilora.report.blocks import Fold, Paragraph, Table, cell_text
 from distilora.report.sections.calibration import calibration_section
 from distilora.report.sections.differences import differences_section
 from report_cases import NAMES, run, usual_runs
@@ -82,6 +83,34 @@ def test_all_pairs_but_those_with_the_majority_are_tested_as_one_family():
     assert "the 6 pairs of " in note
     assert "majority class is left out" in note
     assert any("for the 6 pairs of" in sentence for sentence in findings(comparison))
+
+
+def test_mcnemar_s_test_of_each_pair_and_seed_stands_in_the_report():
+    runs = [
+        run(method, wrong=range(first, first + 30), seed=seed)
+        for method, first in (("teacher", 0), ("odd", 10), ("lora", 3))
+        for seed in (0, 1)
+    ]
+    comparison = compare_runs(runs)
+    (fold,) = [block for block in differences_section(comparison).blocks if isinstance(block, Fold)]
+    table, _ = fold.blocks
+    assert isinstance(table, Table)
+    found = [[cell_text(cell) for cell in row] for row in table.rows]
+    assert len(found) == 3 * 2
+    expected = [
+        [f"{pair.first}, {pair.second}", *map(str, (one.seed, one.only_first, one.only_second))]
+        for pair in comparison.pairs
+        for one in pair.mcnemar
+    ]
+    assert [row[:4] for row in found] == expected
+    assert {row[4] for row in found} == {"exact"}
+    p = multipletests([pair.mcnemar[0].p for pair in comparison.pairs], method="holm")[1]
+    assert [float(row[6]) for row in found[::2]] == pytest.approx(p.tolist(), abs=5e-4)
+
+
+def test_without_a_seed_in_common_there_is_no_table_of_mcnemar_s_tests():
+    comparison = compare_runs([run("teacher", seed=0), run("odd", seed=1)])
+    assert not any(isinstance(block, Fold) for block in differences_section(comparison).blocks)
 
 
 def test_of_many_pairs_only_the_number_is_told():

@@ -41,7 +41,17 @@ def shown_change(value: float, interval: Interval, *, is_shown: bool) -> str:
 def shown_p(difference: Difference | None) -> Cell:
     """Return the corrected p of a difference, sorted by its value, or a dash where there is none."""
     p = difference.p_holm if difference else None
-    return MISSING if p is None else Keyed(p_words(p).removeprefix("p ").removeprefix("= "), p)
+    return MISSING if p is None else bare_p(p)
+
+
+def bare_p(p: float) -> Keyed:
+    """Return a p for a column that is called so, sorted by its value.
+
+    Example:
+        >>> bare_p(0.0314).text, bare_p(0.00031).text
+        ('0.031', '< 0.001')
+    """
+    return Keyed(p_words(p).removeprefix("p ").removeprefix("= "), p)
 
 
 def has_page(method: str) -> bool:

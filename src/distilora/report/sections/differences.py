@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from distilora.evaluation.significance import EXACT_BELOW
 from distilora.report import plots
-from distilora.report.blocks import Block, Paragraph, Section, Table, figure
+from distilora.report.blocks import Block, Fold, Paragraph, Section, Table, figure
 from distilora.report.records import LEVEL, Comparison, Difference
-from distilora.report.sections.cells import shown_verdict
-from distilora.report.wording import MISSING, counted, listed, p_words, points, points_span, printable
+from distilora.report.sections.cells import bare_p, shown_verdict
+from distilora.report.wording import MISSING, count, counted, listed, p_words, points, points_span, printable
 
 
 def differences_section(comparison: Comparison) -> Section:
@@ -21,7 +22,8 @@ def differences_section(comparison: Comparison) -> Section:
         caption="Macro-F1 less the teacher's, with paired 95 % intervals. A hollow point: no difference was found once "
         "p is corrected for all pairs.",
     )
-    return Section("differences", "Do they really differ?", (*_pair_table(comparison), *drawn))
+    blocks = (*_pair_table(comparison), *drawn, *_mcnemar(comparison))
+    return Section("differences", "Do they really differ?", blocks)
 
 
 def _pair_table(comparison: Comparison) -> tuple[Block, ...]:
@@ -58,5 +60,32 @@ def _pair_note(comparison: Comparison) -> str:
         f"{counted(len(comparison.pairs), 'pair')} of {listed(comparison.family)}, one family of tests; the majority "
         f"class is left out. Two methods differ where p is below {LEVEL}. Intervals are those of each pair by itself, "
         "so one may leave out 0 where no difference was found. A test that finds none does not show that two methods "
-        "are equal. McNemar's test of each seed is in comparison.json."
+        "are equal."
     )
+
+
+def _mcnemar(comparison: Comparison) -> tuple[Fold, ...]:
+    """Return McNemar's test of each two methods and seed, out of sight; nothing where no two share a seed."""
+    rows = tuple(
+        (
+            f"{printable(pair.first)}, {printable(pair.second)}",
+            str(one.seed),
+            count(one.only_first),
+            count(one.only_second),
+            "exact" if one.exact else "chi-square",
+            bare_p(one.p),
+            bare_p(one.p_holm),
+        )
+        for pair in comparison.pairs
+        for one in pair.mcnemar
+    )
+    if not rows:
+        return ()
+    columns = ("methods", "seed", "right: first alone", "right: second alone", "test", "p", "p, corrected")
+    note = (
+        "It asks whether two models are right equally often, so it is about accuracy, not macro-F1, and only rows on "
+        f"which one of them alone is right have a say: below {EXACT_BELOW} of those it is exact, else by chi-square "
+        "with Edwards' correction. p is corrected (Holm) for all pairs of the seed."
+    )
+    table = Table("McNemar's test on the test rows, two models of the same seed at a time", columns, rows)
+    return (Fold("McNemar's test, seed by seed", (table, Paragraph(note))),)
