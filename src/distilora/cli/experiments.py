@@ -22,6 +22,7 @@ from distilora.cli.options import (
     Positive,
     Set,
     Text,
+    Unlabelled,
     changes,
     require_train_extra,
     teller,
@@ -87,6 +88,7 @@ def compare(
     label: Label = None,
     label_names: LabelNames = None,
     positive: Positive = None,
+    unlabelled: Unlabelled = None,
     encoder: Encoder = None,
     methods: Annotated[
         str | None, typer.Option(metavar="NAMES", help="Methods to run, such as teacher,odd,lora.")
@@ -118,6 +120,7 @@ def compare(
             label=label,
             label_names=label_names,
             positive=positive,
+            unlabelled=unlabelled,
             encoder=encoder,
             run=methods,
             seeds=seeds,

@@ -22,6 +22,10 @@ Positive = Annotated[
     list[str] | None,
     typer.Option(metavar="CLASS", help="A class that counts as hateful; may be given again."),
 ]
+Unlabelled = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Further comments without labels, which the teacher labels for its students."),
+]
 Encoder = Annotated[str | None, typer.Option(metavar="NAME", help="minilm (built in), a folder, or a hub id.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Any setting of an experiment.")

@@ -44,8 +44,8 @@ def choose_columns(table: Table, *, text: str | None, label: str | None) -> Colu
     for flag, name in (("--text", text), ("--label", label)):
         if name is not None:
             _require(table, name, flag=flag)
-    text_column = text or _guess(table, _TEXT_NAMES, what="text", taken=label)
-    label_column = label or _guess(table, _LABEL_NAMES, what="label", taken=text_column)
+    text_column = text or _guess(table, _TEXT_NAMES, what="text", flag="--text", taken=label)
+    label_column = label or _guess(table, _LABEL_NAMES, what="label", flag="--label", taken=text_column)
     if text_column == label_column:
         raise DataError(f'{table.source}: column "{text_column}" cannot be both text and label{_columns(table)}')
     guessed = (("text", text, text_column), ("label", label, label_column))
@@ -53,19 +53,20 @@ def choose_columns(table: Table, *, text: str | None, label: str | None) -> Colu
     return Columns(text_column, label_column, notes)
 
 
-def choose_text(table: Table, *, text: str | None) -> str:
+def choose_text(table: Table, *, text: str | None, flag: str = "--text") -> str:
     """Return the text column, named by the user or guessed where there is one good guess.
 
     Args:
         table: the source.
         text: name of the text column; absent: guessed.
+        flag: what the user names it with.
 
     Raises:
         DataError: as for :func:`choose_columns`.
     """
     if text is not None:
-        _require(table, text, flag="--text")
-    return text or _guess(table, _TEXT_NAMES, what="text", taken=None)
+        _require(table, text, flag=flag)
+    return text or _guess(table, _TEXT_NAMES, what="text", flag=flag)
 
 
 def _require(table: Table, name: str, *, flag: str) -> None:
@@ -77,16 +78,16 @@ def _require(table: Table, name: str, *, flag: str) -> None:
         raise DataError(f'{table.source}: {count} columns are called "{name}"; give each column its own name')
 
 
-def _guess(table: Table, ranks: Sequence[Sequence[str]], *, what: str, taken: str | None) -> str:
+def _guess(table: Table, ranks: Sequence[Sequence[str]], *, what: str, flag: str, taken: str | None = None) -> str:
     for names in ranks:
         found = [column for column in table.columns if column.casefold() in names and column != taken]
         if len(found) == 1:
             return found[0]
         if found:
             raise DataError(
-                f"{table.source}: the {what} could be any of {listed(found)}; name one with --{what}{_columns(table)}"
+                f"{table.source}: the {what} could be any of {listed(found)}; name one with {flag}{_columns(table)}"
             )
-    raise DataError(f"{table.source}: no column looks like the {what}; name one with --{what}{_columns(table)}")
+    raise DataError(f"{table.source}: no column looks like the {what}; name one with {flag}{_columns(table)}")
 
 
 def _columns(table: Table) -> str:
