@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from distilora.analysis.records import (
-    POOLINGS,
     AnalysisSettings,
     LayerAnalysis,
     LayerKnowledge,
@@ -24,6 +23,7 @@ from distilora.evaluation.robustness.answers import NoisyAnswers
 from distilora.evaluation.robustness.noise import NOISES
 from distilora.evaluation.suites.hatecheck import HateCheckCases, hatecheck_changes, hatecheck_scores
 from distilora.evaluation.suites.identity import identity_outcomes
+from distilora.models.similarity import POOLINGS
 from distilora.runs import RunRecord
 
 ROWS = 240

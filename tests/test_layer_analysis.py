@@ -17,19 +17,19 @@ from scipy.optimize import minimize
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from distilora.analysis.layers import analyse_experiment, analyse_layers
-from distilora.analysis.opening import chosen_texts
+from distilora.analysis.left_out import can_leave_out_layers, logits_without_layers
 from distilora.analysis.probes import probe_predictions
 from distilora.analysis.records import LAYERS_FILE, AnalysisSettings, LayerAnalysis, read_analysis, write_analysis
-from distilora.analysis.similarity import cka_matrix, linear_cka
-from distilora.analysis.states import can_leave_out_layers, layer_vectors, logits_without_layers
 from distilora.config import ExperimentSettings
-from distilora.data.tokens import EncodedTexts
+from distilora.data.tokens import EncodedTexts, chosen_texts
 from distilora.errors import DistiloraError, ModelError, RunError, VoidRunError
 from distilora.experiment.materials import Materials, prepare
 from distilora.experiment.runner import run_methods
 from distilora.models.encoders import find_encoder, load_classifier
 from distilora.models.inference import compute_logits
 from distilora.models.layers import layer_stack
+from distilora.models.similarity import cka_matrix, linear_cka
+from distilora.models.states import layer_vectors
 from distilora.models.students import build_student
 from distilora.models.weights import weights_hash
 from distilora.report.plots.layers import layer_scores, layer_similarities

@@ -9,7 +9,6 @@ from functools import cache
 import pytest
 
 from distilora.analysis.records import (
-    POOLINGS,
     AnalysisSettings,
     LayerAnalysis,
     LayerKnowledge,
@@ -19,6 +18,7 @@ from distilora.analysis.records import (
 )
 from distilora.evaluation.records import Interval
 from distilora.models.layers import layer_numbers
+from distilora.models.similarity import POOLINGS
 from distilora.report import compare_runs
 from distilora.report.blocks import Bullets, FigureBlock, Section, Table
 from distilora.report.records import Comparison

@@ -12,27 +12,18 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from distilora import guards
+from distilora.analysis.left_out import can_leave_out_layers, logits_without_layers
 from distilora.analysis.opening import SampledRows, open_model, require_same_data, sample_rows, shared_training
 from distilora.analysis.probes import probe_predictions, probe_scores
 from distilora.analysis.records import (
-    POOLINGS,
     AnalysisSettings,
     LayerAnalysis,
     LayerKnowledge,
     LeftOut,
     ModelSimilarity,
-    Pooling,
     ProbeScores,
     read_analysis,
     write_analysis,
-)
-from distilora.analysis.similarity import cka_matrix
-from distilora.analysis.states import (
-    LayerVectors,
-    can_leave_out_layers,
-    classifier_pooling,
-    layer_vectors,
-    logits_without_layers,
 )
 from distilora.data.tokens import EncodedTexts
 from distilora.errors import RunError
@@ -42,6 +33,8 @@ from distilora.evaluation.metrics import accuracy, macro_f1
 from distilora.experiment.materials import Materials
 from distilora.experiment.progress import Progress
 from distilora.models.layers import layer_numbers
+from distilora.models.similarity import POOLINGS, Pooling, cka_matrix
+from distilora.models.states import LayerVectors, classifier_pooling, layer_vectors
 from distilora.runs import RunRecord, read_logits, run_sha256
 from distilora.training.arguments import uses_bf16
 from distilora.training.threads import torch_threads

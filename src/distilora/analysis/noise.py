@@ -10,9 +10,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from distilora.analysis.opening import chosen_texts, open_model, require_same_data, shared_training
+from distilora.analysis.opening import open_model, require_same_data, shared_training
 from distilora.data.samples import stratified_sample
-from distilora.data.tokens import EncodedTexts, encode_texts
+from distilora.data.tokens import EncodedTexts, chosen_texts, encode_texts
 from distilora.errors import ModelError, RunError
 from distilora.evaluation.kept import measured_anew
 from distilora.evaluation.robustness.answers import NoisyAnswers, read_answers, write_answers

@@ -13,7 +13,7 @@ from distilora.analysis.records import AnalysisSettings
 from distilora.config import TrainingSettings, validated
 from distilora.data.records import Part
 from distilora.data.samples import stratified_sample
-from distilora.data.tokens import EncodedTexts
+from distilora.data.tokens import EncodedTexts, chosen_texts
 from distilora.errors import RunError
 from distilora.experiment.materials import Materials
 from distilora.models.adapters import load_adapter, merged
@@ -41,19 +41,6 @@ def sample_rows(materials: Materials, part: Part, settings: AnalysisSettings) ->
     size = min(len(labels), max(most, classes))
     positions = stratified_sample(labels, size, np.random.default_rng(settings.sample_seed))
     return SampledRows(positions, chosen_texts(materials.texts[part], positions), labels[positions], classes)
-
-
-def chosen_texts(texts: EncodedTexts, rows: NDArray[np.int64]) -> EncodedTexts:
-    """Return some of the texts, in the order of ``rows``, positions of shape (chosen,).
-
-    Example:
-        >>> texts = EncodedTexts(np.array([101, 7, 102, 101, 102]), np.array([0, 3, 5]), pad_id=0)
-        >>> chosen_texts(texts, np.array([1, 0])).ids
-        array([101, 102, 101,   7, 102])
-    """
-    pieces = [texts.ids[texts.starts[row] : texts.starts[row + 1]] for row in rows]
-    starts = np.concatenate([[0], np.cumsum(texts.lengths[rows])]).astype(np.int64)
-    return EncodedTexts(ids=np.concatenate(pieces), starts=starts, pad_id=texts.pad_id)
 
 
 def open_model(run: RunRecord, materials: Materials) -> PreTrainedModel:

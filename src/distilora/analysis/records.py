@@ -10,17 +10,10 @@ from pydantic import Field
 from distilora.evaluation.kept import read_kept
 from distilora.evaluation.records import Interval
 from distilora.files import write_whole
+from distilora.models.similarity import Pooling, Similarities
 from distilora.records import Record
 
 LAYERS_FILE = "layers.json"
-Pooling = Literal["first", "mean"]
-"""How the states of a text's tokens become one vector: that of the first token, or the mean over all tokens."""
-POOLINGS: tuple[Pooling, ...] = ("first", "mean")
-Similarities = tuple[tuple[float | None, ...], ...]
-"""Linear CKA, at most 1: rows are layers of one model, columns of another, both from 0, the embeddings.
-
-Absent where a layer's vectors are the same for all rows, as those of the first token are in the embeddings.
-"""
 
 
 class AnalysisSettings(Record):

@@ -68,6 +68,19 @@ class EncodedTexts:
         return ids, mask.astype(np.int64)
 
 
+def chosen_texts(texts: EncodedTexts, rows: NDArray[np.int64]) -> EncodedTexts:
+    """Return some of the texts, in the order of ``rows``, positions of shape (chosen,).
+
+    Example:
+        >>> texts = EncodedTexts(np.array([101, 7, 102, 101, 102]), np.array([0, 3, 5]), pad_id=0)
+        >>> chosen_texts(texts, np.array([1, 0])).ids
+        array([101, 102, 101,   7, 102])
+    """
+    pieces = [texts.ids[texts.starts[row] : texts.starts[row + 1]] for row in rows]
+    starts = np.concatenate([[0], np.cumsum(texts.lengths[rows])]).astype(np.int64)
+    return EncodedTexts(ids=np.concatenate(pieces), starts=starts, pad_id=texts.pad_id)
+
+
 def encode_texts(texts: Sequence[str], tokenizer: Tokenizer, *, max_length: int | None) -> EncodedTexts:
     """Return the token ids of texts.
 

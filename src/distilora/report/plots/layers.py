@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distilora.analysis.records import LayerAnalysis, LayerKnowledge, ModelSimilarity, Pooling, Similarities
+from distilora.analysis.records import LayerAnalysis, LayerKnowledge, ModelSimilarity
+from distilora.models.similarity import Pooling, Similarities
 from distilora.report.plots.style import FAINT, INK, PALETTE, WIDTH, look, new_figure, rendered, tidy
 from distilora.report.wording import MISSING, number, points, shortened
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
-from distilora.analysis.records import LayerAnalysis, LeftOut, Pooling
+from distilora.analysis.records import LayerAnalysis, LeftOut
 from distilora.evaluation.records import Interval
+from distilora.models.similarity import Pooling
 from distilora.report import plots
 from distilora.report.blocks import Bullets, Paragraph, Section, Table, figure
 from distilora.report.findings.beyond_scores import outlasts

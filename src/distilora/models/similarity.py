@@ -8,13 +8,19 @@ proposed. It needs no matrix of rows by rows: for a linear kernel all its sums f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distilora.analysis.records import Similarities
+Pooling = Literal["first", "mean"]
+"""How the states of a text's tokens become one vector: that of the first token, or the mean over all tokens."""
+POOLINGS: tuple[Pooling, ...] = ("first", "mean")
+Similarities = tuple[tuple[float | None, ...], ...]
+"""Linear CKA, at most 1: rows are layers of one model, columns of another, both from 0, the embeddings.
 
+Absent where a layer's vectors are the same for all rows, as those of the first token are in the embeddings.
+"""
 _CONSTANT = 1e-12
 """Share of the squared length of vectors below which their variance is rounding of float32."""
 
