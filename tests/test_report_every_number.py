@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from adapting_cases import balanced, event, grown, joint, matched, with_events
 from distilora.report import compare_runs, write_report
 from distilora.report.records import Comparison
 from report_cases import run, usual_evidence, usual_runs
@@ -65,6 +66,12 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of an experiment with all evidence, two seeds, and a method of which one seed is void."""
     folder = tmp_path_factory.mktemp("numbers")
     runs = [*usual_runs(seeds=2), run("even-lora", good=1.7), run("even-lora", seed=1, void="loss is not finite")]
+    adapting = {"teacher": balanced, "odd": matched, "even-lora": joint, "lora": grown}
+    runs = [
+        replace(one, history=make(one.result.seed).history) if (make := adapting.get(one.result.method)) else one
+        for one in runs
+    ]
+    runs = [with_events(one, event("spike", message="loss 4.21 is 8 times the usual")) for one in runs]
     evidence = usual_evidence(runs)
     comparison = compare_runs(runs, evidence)
     write_report(comparison, runs, folder, evidence=evidence)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from distilora.report.blocks import Document, Links, Paragraph, Section
 from distilora.report.records import Comparison
+from distilora.report.sections.adapting import adapted_section
 from distilora.report.sections.calibration import calibration_section
 from distilora.report.sections.cells import method_pages
 from distilora.report.sections.classes import classes_section
@@ -44,6 +45,7 @@ def build_document(comparison: Comparison, records: Sequence[RunRecord]) -> Docu
         robustness_section(comparison),
         errors_section(comparison),
         layers_section(comparison),
+        adapted_section(comparison),
         _pages_section(comparison),
         provenance_section(comparison, records),
         void_section(comparison),

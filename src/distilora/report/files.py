@@ -20,8 +20,8 @@ from distilora.report.tables import to_csv
 from distilora.runs import RunRecord
 
 COMPARISON_FILE = "comparison.json"
-_CURVES = "curves"
-"""The section of a method's page that Markdown, which has no such pages, shows too."""
+_ON_PAGES = ("curves", "adapting", "events")
+"""The sections of methods' pages that Markdown, which has no such pages, shows too."""
 
 
 def write_report(
@@ -54,7 +54,7 @@ def write_report(
     _write_error_files(error_files(comparison, records, evidence), folder)
     write_whole(folder / "results.csv", to_csv(records))
     write_whole(folder / COMPARISON_FILE, comparison.model_dump_json(indent=1) + "\n")
-    write_whole(folder / "report.md", to_markdown(_with_curves(report, pages)))
+    write_whole(folder / "report.md", to_markdown(_with_pages(report, pages)))
     for method, page in pages.items():
         write_whole(folder / method / REPORT_FILE, to_html(page))
     write_cards(comparison, records, folder)
@@ -102,10 +102,15 @@ def _write_error_files(files: Mapping[str, str], folder: Path) -> None:
         write_whole(folder / path, content)
 
 
-def _with_curves(report: Document, pages: Mapping[str, Document]) -> Document:
-    """Return the report with the curves of every method before the pages that they stand on."""
-    found = [section for page in pages.values() for section in page.sections if section.name == _CURVES]
-    if not found:
-        return report
-    curves = Section(_CURVES, found[0].title, tuple(block for section in found for block in section.blocks))
-    return replace(report, sections=(*report.sections, curves))
+def _with_pages(report: Document, pages: Mapping[str, Document]) -> Document:
+    """Return the report with what stands on the methods' pages alone and tells of their training."""
+    found = [section for page in pages.values() for section in page.sections]
+    gathered = (_gathered([section for section in found if section.name == name]) for name in _ON_PAGES)
+    return replace(report, sections=(*report.sections, *(section for section in gathered if section)))
+
+
+def _gathered(sections: Sequence[Section]) -> Section | None:
+    """Return sections of one name as one."""
+    if not sections:
+        return None
+    return replace(sections[0], blocks=tuple(block for section in sections for block in section.blocks))

@@ -9,6 +9,7 @@ from distilora.report import plots
 from distilora.report.blocks import Block, Card, Document, FigureBlock, Fold, Inner, Section, Table, figure
 from distilora.report.comparing.recommendation import TIMED_TOKENS
 from distilora.report.records import Comparison, MethodRow
+from distilora.report.sections.adapting import adapting_section, events_section
 from distilora.report.sections.calibration import calibration_section
 from distilora.report.sections.cells import method_pages, shown_mean, shown_verdict
 from distilora.report.sections.errors import method_errors_section
@@ -68,6 +69,8 @@ def _sections(comparison: Comparison, records: Sequence[RunRecord], row: MethodR
         _if_told(robustness_section(alone)),
         method_errors_section(comparison, row),
         training_section(comparison, records, row.method),
+        adapting_section(comparison, records, row),
+        events_section(row),
         Section("method", "How it was made", (making_of(comparison, records, row.method), *settings)),
         void_section(alone),
     )

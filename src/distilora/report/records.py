@@ -18,6 +18,7 @@ from distilora.evaluation.records import Interval
 from distilora.evaluation.robustness.drops import NoiseDrop
 from distilora.evaluation.significance import PairTest
 from distilora.records import Record
+from distilora.report.adapting_records import Adapted, SeedEvent
 from distilora.report.run_records import MadeWith, SeedRow
 from distilora.runs import DataIdentity, RunKind
 
@@ -159,6 +160,10 @@ class MethodRow(Record):
     class_changes: tuple[ClassChange, ...] = ()
     """Recall of each class against the teacher's; empty for the teacher and baselines."""
     layers: tuple[int, ...] | None = None
+    adapted: Adapted = Adapted()
+    """Of the valid runs."""
+    events: tuple[SeedEvent, ...] = ()
+    """What the monitor saw in training, of void runs too."""
     flags: tuple[Flag, ...] = ()
     to_teacher: Difference | None = None
     to_best: Difference | None = None

@@ -8,6 +8,7 @@ from distilora.config import ReportSettings
 from distilora.errors import RunError
 from distilora.evaluation.robustness.answers import NoisyAnswers
 from distilora.evaluation.significance import PairTest, compare_methods
+from distilora.report.comparing.adapting import adapted, events
 from distilora.report.comparing.answers import Answers, Runs, gathered, is_valid
 from distilora.report.comparing.errors import class_changes, disagreements, label_errors, noise_drops, same_noise
 from distilora.report.comparing.probabilities import probability_fields
@@ -101,6 +102,8 @@ def _method_row(runs: Runs, answers: Answers, data: DataIdentity, *, goal: str) 
         training_seconds=seconds.mean if seconds else None,
         training_memory_mib=_highest(memory),
         layers=told.layers,
+        adapted=adapted(answers.runs),
+        events=events(runs),
         **score_fields(answers, label_names=data.label_names),
         **probability_fields(answers, data, goal=goal),
     )

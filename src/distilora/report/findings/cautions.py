@@ -2,8 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from distilora.report.adapting_records import SeedEvent
 from distilora.report.records import FEW_ROWS, LEVEL, MAJORITY, Comparison, MethodRow
 from distilora.report.wording import counted, listed, number, points, printable
+
+_SERIOUS = ("divergence", "collapse", "not-finite")
+_MOST_METHODS = 3
+"""Methods of which it is told in words what was seen."""
+
+
+def troubled_trainings(comparison: Comparison) -> list[str]:
+    """Return in which trainings something serious was seen, and in which the monitor stepped in; else nothing.
+
+    A plateau, a spike or a long gradient alone is nothing to beware of.
+    """
+    events = [(row.method, event) for row in comparison.methods for event in row.events]
+    serious = [one for one in events if one[1].kind in _SERIOUS and one[1].action == "warn"]
+    lowered = [one for one in events if one[1].action == "lower-rate"]
+    stopped = [one for one in events if one[1].action == "stop"]
+    told = (
+        ("Trouble was seen in training", serious),
+        ("The learning rate was lowered in training", lowered),
+        ("Training was stopped", stopped),
+    )
+    return [f"{what}: {_trainings(found)}." for what, found in told if found]
+
+
+def _trainings(found: Sequence[tuple[str, SeedEvent]]) -> str:
+    """Return the first event of each method with its seeds, and how many methods there are beside the first few."""
+    by_method: dict[str, list[SeedEvent]] = {}
+    for method, event in found:
+        by_method.setdefault(method, []).append(event)
+    shown = [_training(method, events) for method, events in by_method.items()]
+    others = len(shown) - _MOST_METHODS
+    more = [f"{counted(others, 'other method')} too, see their pages"] if others > 0 else []
+    return "; ".join([*shown[:_MOST_METHODS], *more])
+
+
+def _training(method: str, events: Sequence[SeedEvent]) -> str:
+    first, seeds = events[0], list(dict.fromkeys(str(event.seed) for event in events))
+    several = "first: " if len(events) > 1 else ""
+    seen = f"{several}epoch {number(first.epoch, 1)}, {printable(first.message)}"
+    return f"{printable(method)}, {'seeds' if len(seeds) > 1 else 'seed'} {listed(seeds)} ({seen})"
 
 
 def suspicious_methods(comparison: Comparison) -> list[str]:

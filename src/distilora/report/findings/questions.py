@@ -12,6 +12,7 @@ from distilora.report.findings.cautions import (
     limits_of_evidence,
     scarce_classes,
     suspicious_methods,
+    troubled_trainings,
     void_methods,
 )
 from distilora.report.findings.costs import cost_sentence
@@ -62,6 +63,7 @@ def _beware(comparison: Comparison) -> list[str]:
     return [
         *void_methods(comparison),
         *suspicious_methods(comparison),
+        *troubled_trainings(comparison),
         *scarce_classes(comparison),
         *few_seeds(comparison),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from distilora.report.plots.adapting import layer_curves, layer_importance, loss_weights, rank_steps
 from distilora.report.plots.calibration import reliability_diagrams
 from distilora.report.plots.confusion import confusion_matrices
 from distilora.report.plots.curves import method_curves
@@ -16,11 +17,15 @@ __all__ = [
     "class_changes",
     "class_f1_bars",
     "confusion_matrices",
+    "layer_curves",
+    "layer_importance",
     "layer_scores",
     "layer_similarities",
+    "loss_weights",
     "method_curves",
     "noise_drops",
     "precision_recall_curves",
+    "rank_steps",
     "reliability_diagrams",
     "score_against_cost",
     "score_bars",

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
+from distilora.report.plots.histories import curve, term_colours, thinned
 from distilora.report.plots.style import INK, look, method_colours, new_figure, rendered, tidy
 from distilora.report.records import Comparison
 from distilora.report.wording import shortened
@@ -16,12 +14,6 @@ from distilora.runs import HistoryEntry, RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-TERM_COLOURS = {"hard": "#4477AA", "soft": "#CC3311", "cosine_logits": "#228833", "cosine_hidden": "#AA3377"}
-_OTHER_TERMS = ("#997700", "#33BBEE", "#774411", "#5566AA")
-_MOST_POINTS = 200
-Curve = list[tuple[float, float]]
-"""Points of epoch and value."""
 
 
 def method_curves(
@@ -55,10 +47,9 @@ def method_curves(
 
 def _draw_losses(axes: Axes, runs: Sequence[RunRecord]) -> None:
     terms = dict.fromkeys(term for run in runs for entry in run.history for term in entry.losses if term != "total")
-    others = iter(_OTHER_TERMS * len(terms))
+    colours = term_colours(terms)
     for term in terms:
-        colour = TERM_COLOURS.get(term) or next(others)
-        _draw(axes, runs, "train", _loss(term), color=colour, label=term)
+        _draw(axes, runs, "train", _loss(term), color=colours[term], label=term)
     if len(terms) != 1:
         _draw(axes, runs, "train", _loss("total"), color=INK, label="total")
     style: dict[str, Any] = {"color": INK, "linestyle": (0, (4, 2)), "marker": "o", "markersize": 3.5}
@@ -87,29 +78,17 @@ def _draw_scores(axes: Axes, runs: Sequence[RunRecord], *, colour: str) -> None:
 def _draw(
     axes: Axes,
     runs: Sequence[RunRecord],
-    part: str,
+    part: Literal["train", "validation"],
     value: Callable[[HistoryEntry], float | None],
     *,
     label: str,
     **style: Any,
 ) -> None:
     """Draw one measure of every seed alike; only the first seed has the label, so that the key shows it once."""
-    curves = [curve for run in runs if (curve := _curve(run.history, part, value))]
-    for index, curve in enumerate(curves):
+    curves = [points for run in runs if (points := curve(run.history, part, value))]
+    for index, points in enumerate(curves):
         name = shortened(label, 26).lstrip("_") if index == 0 else "_"
-        axes.plot(*zip(*_thinned(curve), strict=True), **{"linewidth": 1.1, **style}, label=name)
-
-
-def _curve(history: Sequence[HistoryEntry], part: str, value: Callable[[HistoryEntry], float | None]) -> Curve:
-    points = [(entry.epoch, value(entry)) for entry in history if entry.part == part]
-    return [(epoch, known) for epoch, known in points if known is not None and math.isfinite(known)]
-
-
-def _thinned(curve: Curve) -> Curve:
-    """Return the means of equal stretches, so that a long training does not make a heavy figure."""
-    if len(curve) <= _MOST_POINTS:
-        return curve
-    return [tuple(stretch.mean(axis=0)) for stretch in np.array_split(np.asarray(curve), _MOST_POINTS)]
+        axes.plot(*zip(*thinned(points), strict=True), **{"linewidth": 1.1, **style}, label=name)
 
 
 def _kept_point(run: RunRecord) -> tuple[float, float] | None:
