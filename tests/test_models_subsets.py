@@ -80,7 +80,7 @@ def test_the_model_is_as_before_even_after_an_error(family: str, teachers: dict[
     storage = {weight.data_ptr() for weight in teacher.parameters()}
     with only_layers(teacher, (2, 4)):
         assert {weight.data_ptr() for weight in teacher.parameters()} < storage
-    with pytest.raises(ValueError, match="You must specify"), only_layers(teacher, (2, 4)):
+    with pytest.raises(ValueError, match="specify"), only_layers(teacher, (2, 4)):
         teacher()
     assert layer_stack(teacher) is stack
     assert list(stack) == layers

@@ -8,7 +8,8 @@
 * ``logits.safetensors``: ``validation`` and ``test`` logits, shape (rows, labels), with ``validation_labels`` and
   ``test_labels``, shape (rows,); a teacher's also has ``train``,
 * ``model/``: the trained model with its tokenizer (for LoRA: the adapter; an ensemble has none),
-* ``layer-search.json``: of a student whose layers were searched, a :class:`distilora.models.layer_search.LayerSearch`.
+* ``layer-search.json``: of a student whose layers were searched, how
+  (:class:`distilora.models.search_records.LayerSearch`).
 
 While a run is under way its folder is called ``.seed-N.partial`` and ``.seed-N.checkpoints`` stands beside it.
 """

@@ -40,7 +40,7 @@ def compute_logits(
     order: list[int] = []
     model.eval()
     with torch.inference_mode(), _autocast(device.type, enabled=bf16), first_token_only(model):
-        for rows in _batches(texts.lengths):
+        for rows in batches_of_like_length(texts.lengths):
             ids, mask = (torch.from_numpy(array).to(device) for array in texts.padded(rows))
             logits = model(input_ids=ids, attention_mask=mask).logits
             outputs.append(logits.float().cpu().numpy())
@@ -55,8 +55,12 @@ def _autocast(device: str, *, enabled: bool) -> AbstractContextManager[object]:
     return torch.autocast(device, dtype=torch.bfloat16) if enabled else nullcontext()
 
 
-def _batches(lengths: NDArray[np.int64]) -> Iterator[list[int]]:
-    """Yield positions, longest texts first, so many that a padded batch holds about ``_TOKENS_A_BATCH`` tokens."""
+def batches_of_like_length(lengths: NDArray[np.int64]) -> Iterator[list[int]]:
+    """Yield positions, longest texts first, so many that a padded batch holds about 4,096 tokens.
+
+    Args:
+        lengths: tokens of each text, shape (texts,).
+    """
     order = np.argsort(-lengths, kind="stable")
     start = 0
     while start < len(order):
