@@ -16,9 +16,8 @@ from distilora.data.samples import stratified_sample
 from distilora.data.tokens import EncodedTexts, chosen_texts
 from distilora.errors import RunError
 from distilora.experiment.materials import Materials
-from distilora.models.adapters import load_adapter, merged
-from distilora.models.encoders import load_trained
-from distilora.runs import MODEL_FOLDER, RunRecord
+from distilora.experiment.opening import open_plain
+from distilora.runs import RunRecord
 
 
 class SampledRows(NamedTuple):
@@ -47,13 +46,9 @@ def open_model(run: RunRecord, materials: Materials) -> PreTrainedModel:
     """Return a run's trained classifier, adapters added in, in evaluation mode on the device that computes.
 
     Raises:
-        ModelError: its folder holds no such model.
+        ModelError: its folder holds no such model, or what its adapters stand on cannot be used.
     """
-    folder, attention = run.folder / MODEL_FOLDER, materials.settings.encoder.attention
-    if run.result.kind == "lora":
-        model = merged(load_adapter(folder, materials.encoder, labels=materials.label_names, attention=attention))
-    else:
-        model = load_trained(folder, attention=attention)
+    model = open_plain(run, attention=materials.settings.encoder.attention, encoder=materials.encoder)
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from distilora.assess.models import Model, Probabilities
@@ -13,11 +12,11 @@ from distilora.bundles.predictions import calibrated
 from distilora.data.faults import first_line
 from distilora.data.tokens import encode_texts
 from distilora.errors import ModelError
-from distilora.experiment.encoders import encoder_identity, find_own_encoder
-from distilora.models.encoders import load_trained
+from distilora.experiment.encoders import encoder_identity
+from distilora.experiment.opening import open_trained
 from distilora.models.inference import compute_logits
 from distilora.models.loading import quietly
-from distilora.runs import MODEL_FOLDER, RunRecord, read_run, run_sha256
+from distilora.runs import MODEL_FOLDER, read_run, run_sha256
 from distilora.training.threads import torch_threads
 
 
@@ -31,11 +30,12 @@ def open_run(path: str, folder: Path, *, threads: int) -> Model:
 
     Raises:
         RunError: the run cannot be read or has no model.
-        ModelError: its model cannot be opened, or its encoder is not the one that it was trained on.
+        ModelError: its model cannot be opened, or its encoder, or the run that its adapters stand on, is not the one
+            that it was trained on.
     """
     run = read_run(folder)
     longest = encoder_identity(run).max_length
-    model, tokenizer, data = _opened(run), _tokenizer(folder / MODEL_FOLDER), run.result.data
+    model, tokenizer, data = open_trained(run), _tokenizer(folder / MODEL_FOLDER), run.result.data
 
     def probabilities(texts: Sequence[str]) -> Probabilities:
         encoded = encode_texts(texts, tokenizer, max_length=longest)
@@ -52,18 +52,6 @@ def open_run(path: str, folder: Path, *, threads: int) -> Model:
         data_sha256=(data.sha256,),
         probabilities=probabilities,
     )
-
-
-def _opened(run: RunRecord) -> nn.Module:
-    folder = run.folder / MODEL_FOLDER
-    model: nn.Module
-    if run.result.kind != "lora":
-        model = load_trained(folder)
-        return model
-    from distilora.models.adapters import load_adapter  # peft, which no other run needs
-
-    model = load_adapter(folder, find_own_encoder(run), labels=run.result.data.label_names)
-    return model
 
 
 def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:

@@ -13,9 +13,9 @@ from transformers import AutoTokenizer, DataCollatorWithPadding
 
 from distilora.bench.contenders import Identity, Labelled
 from distilora.errors import ConfigError
-from distilora.experiment.encoders import encoder_identity, find_own_encoder
-from distilora.models.encoders import Encoder, load_trained
-from distilora.models.loading import attention_code, quietly, read_config
+from distilora.experiment.encoders import encoder_identity
+from distilora.experiment.opening import base_bytes, open_trained
+from distilora.models.loading import quietly
 from distilora.runs import MODEL_FOLDER, RunRecord, read_run
 
 _BATCH_SIZE = 32
@@ -25,7 +25,7 @@ _SHIPPED = (".safetensors", ".json")
 class RunContender:
     """A trained run in float32: batches of 32 in the order of the texts, padded to the longest of the batch.
 
-    Attention is sdpa, transformers' own choice, where the family has it; LoRA adapters stay beside the encoder.
+    Attention is sdpa, transformers' own choice, where the family has it; LoRA adapters stay beside what they stand on.
 
     Args:
         folder: ``EXPERIMENT/METHOD/seed-N``, of a method that has a model.
@@ -39,7 +39,7 @@ class RunContender:
     def __init__(self, folder: Path, *, threads: int) -> None:
         torch.set_num_threads(threads)
         self._run = read_run(folder)
-        self._model, self._encoder = _open(self._run)
+        self._model = _opened(self._run)
         with quietly():
             self._tokenizer = AutoTokenizer.from_pretrained(folder / MODEL_FOLDER, local_files_only=True)
         self._options = {"truncation": True, "max_length": encoder_identity(self._run).max_length}
@@ -55,7 +55,7 @@ class RunContender:
             kind="run",
             precision="fp32",
             labels=result.data.label_names,
-            size_bytes=own + (self._encoder.size_bytes if self._encoder else 0),
+            size_bytes=own + base_bytes(self._run),
             bundle_id=None,
         )
 
@@ -90,19 +90,8 @@ class RunContender:
                 yield self._model(**batch).logits
 
 
-def _open(run: RunRecord) -> tuple[nn.Module, Encoder | None]:
-    """Return a run's model with, for LoRA, the encoder that must be shipped beside its adapter."""
-    folder = run.folder / MODEL_FOLDER
-    if run.result.kind != "lora":
-        return load_trained(folder, attention=_attention(folder)), None
-    from distilora.models.adapters import load_adapter  # peft, which no other run needs
-
-    encoder, labels = find_own_encoder(run), run.result.data.label_names
-    return load_adapter(folder, encoder, labels=labels, attention=_attention(encoder.path)), encoder
-
-
-def _attention(folder: Path) -> str:
+def _opened(run: RunRecord) -> nn.Module:
     try:
-        return attention_code(read_config(folder, where=str(folder)), "sdpa")
-    except ConfigError:
-        return "eager"
+        return open_trained(run, attention="sdpa")
+    except ConfigError:  # the family has no such code
+        return open_trained(run, attention="eager")

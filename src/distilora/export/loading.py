@@ -14,9 +14,9 @@ from distilora.data.faults import first_line
 from distilora.errors import ModelError, ParityError
 from distilora.experiment.materials import Materials
 from distilora.experiment.methods import first_rows_logits
+from distilora.experiment.opening import open_trained
 from distilora.export.parity import LARGEST_DIFFERENCE
-from distilora.models.adapters import load_adapter, merged
-from distilora.models.encoders import load_trained
+from distilora.models.adapters import merged
 from distilora.runs import MODEL_FOLDER, RunRecord
 
 # The code that every family has; what is exported does not depend on it beyond rounding.
@@ -32,13 +32,12 @@ def trained_model(run: RunRecord, materials: Materials) -> PreTrainedModel:
         materials: of its experiment.
 
     Raises:
-        ModelError: its model folder cannot be used.
+        ModelError: its model folder cannot be used, or what its adapters stand on.
         ParityError: merging the adapters changed what the model says.
     """
-    folder = run.folder / MODEL_FOLDER
+    adapted = open_trained(run, attention=_ATTENTION, encoder=materials.encoder)
     if run.result.kind != "lora":
-        return load_trained(folder, attention=_ATTENTION)
-    adapted = load_adapter(folder, materials.encoder, labels=materials.label_names, attention=_ATTENTION)
+        return adapted
     plain = merged(adapted).eval()
     difference = require_same_when_merged(adapted, plain, materials)
     logger.info("adapters merged: logits differ by at most %.2g", difference)
