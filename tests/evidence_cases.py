@@ -106,7 +106,7 @@ def layers_of(record: RunRecord, *, compared: Sequence[RunRecord] = ()) -> Layer
         macro_f1=0.84,
         odd=(1, 3, 5),
         even=(2, 4, 6),
-        layers=tuple(_layer(int(number)) for number in numbers),
+        layers=tuple(_layer(int(number), 0.013 * record.result.seed) for number in numbers),
         cka=dict.fromkeys(POOLINGS, alike),
         compared=tuple(
             ModelSimilarity(
@@ -121,8 +121,8 @@ def layers_of(record: RunRecord, *, compared: Sequence[RunRecord] = ()) -> Layer
     )
 
 
-def _layer(number: int) -> LayerKnowledge:
-    score, lost = 0.5 + 0.05 * number, 0.02 * number
+def _layer(number: int, shift: float) -> LayerKnowledge:
+    score, lost = 0.5 + 0.05 * number + shift, 0.02 * number + shift
     probe = ProbeScores(
         accuracy=score,
         accuracy_interval=Interval(low=score - 0.03, high=score + 0.03),

@@ -19,8 +19,9 @@ from distilora.analysis.records import (
 from distilora.evaluation.records import Interval
 from distilora.models.layers import layer_numbers
 from distilora.models.similarity import POOLINGS
-from distilora.report import compare_runs
+from distilora.report import Evidence, compare_runs
 from distilora.report.blocks import Bullets, FigureBlock, Section, Table
+from distilora.report.comparing.layers import layer_means
 from distilora.report.records import Comparison
 from distilora.report.sections.layers import best_analysis, layers_section
 from report_cases import run
@@ -91,7 +92,7 @@ def section_of(*analyses: LayerAnalysis, methods: tuple[str, ...] = ("teacher", 
 
 
 def comparison_of(*analyses: LayerAnalysis, methods: tuple[str, ...] = ("teacher", "odd", "even")) -> Comparison:
-    return trained(methods).model_copy(update={"layers": analyses})
+    return trained(methods).model_copy(update={"layers": analyses, "layer_means": layer_means(analyses)})
 
 
 def rows(section: Section) -> list[tuple[str, ...]]:
@@ -109,9 +110,10 @@ def test_without_an_analysis_there_is_no_section() -> None:
 
 def test_one_seed_s_layers_stand_in_the_table_with_their_intervals() -> None:
     found = rows(section_of(analysis()))
-    assert found[0] == ("0, the embeddings", "—", "0.300 (0.270 to 0.330)", "—")
-    assert found[1] == ("1", "odd", "0.370 (0.340 to 0.400)", "+13.1 (+9.5 to +16.7)")
-    assert found[4] == ("4", "even", "0.580 (0.550 to 0.610)", "+0.7 (−0.8 to +2.1)")
+    accuracy = "0.900 (0.880 to 0.920)"
+    assert found[0] == ("0, the embeddings", "—", "0.300 (0.270 to 0.330)", "—", accuracy, "—")
+    assert found[1] == ("1", "odd", "0.370 (0.340 to 0.400)", "+13.1 (+9.5 to +16.7)", accuracy, "+10.0")
+    assert found[4] == ("4", "even", "0.580 (0.550 to 0.610)", "+0.7 (−0.8 to +2.1)", accuracy, "+10.0")
     assert len(found) == 7
 
 
@@ -119,7 +121,30 @@ def test_of_several_seeds_the_mean_and_the_range_are_shown() -> None:
     shifts = (0.0, 0.01, 0.04)
     found = rows(section_of(*(analysis(seed=seed, shift=shift) for seed, shift in enumerate(shifts))))
     probe, lost = 0.3 + 0.07 * 2 + statistics.fmean(shifts), 100 * (0.024 + statistics.fmean(shifts))
-    assert found[2] == ("2", "even", f"{probe:.3f} (0.440 to 0.480)", f"+{lost:.1f} (+2.4 to +6.4)")
+    assert found[2][:4] == ("2", "even", f"{probe:.3f} (0.440 to 0.480)", f"+{lost:.1f} (+2.4 to +6.4)")
+    assert found[2][4:] == ("0.900 (0.900 to 0.900)", "+10.0 (+10.0 to +10.0)")
+
+
+def test_every_mean_over_seeds_stands_in_the_comparison() -> None:
+    seeds = [analysis(), analysis(seed=1, macro_f1=0.756, shift=0.01), analysis(seed=2, macro_f1=0.731, shift=0.04)]
+    means = compare_runs([run("teacher")], Evidence(layers=tuple(seeds))).layer_means
+    assert means is not None
+    assert (means.accuracy, means.macro_f1) == pytest.approx((0.9, statistics.fmean([0.766, 0.756, 0.731])))
+    for number, layer in enumerate(means.layers):
+        each = [one.layers[number] for one in seeds]
+        probes, left_out = [one.probes["first"] for one in each], [one.left_out for one in each if one.left_out]
+        assert layer.number == number
+        assert layer.probe_accuracy == pytest.approx(statistics.fmean(one.accuracy for one in probes))
+        assert layer.probe_macro_f1 == pytest.approx(statistics.fmean(one.macro_f1 for one in probes))
+        if number == 0:
+            assert (layer.accuracy_lost, layer.macro_f1_lost) == (None, None)
+        else:
+            assert layer.accuracy_lost == pytest.approx(statistics.fmean(one.accuracy_lost for one in left_out))
+            assert layer.macro_f1_lost == pytest.approx(statistics.fmean(one.macro_f1_lost for one in left_out))
+
+
+def test_without_an_analysis_there_are_no_means() -> None:
+    assert compare_runs([run("teacher")]).layer_means is None
 
 
 def test_a_loss_is_claimed_only_where_it_is_shown_among_all_layers() -> None:
@@ -179,5 +204,5 @@ def test_a_teacher_whose_layers_cannot_be_left_out_claims_no_loss() -> None:
     whole = analysis()
     bare = tuple(layer.model_copy(update={"left_out": None}) for layer in whole.layers)
     section = section_of(whole.model_copy(update={"layers": bare}))
-    assert {row[3] for row in rows(section)} == {"—"}
+    assert {(row[3], row[5]) for row in rows(section)} == {("—", "—")}
     assert "left out" not in sentences(section)

@@ -19,6 +19,7 @@ from distilora.evaluation.robustness.drops import NoiseDrop
 from distilora.evaluation.significance import PairTest
 from distilora.records import Record
 from distilora.report.adapting_records import Adapted, SeedEvent
+from distilora.report.layer_records import LayerMeans
 from distilora.report.run_records import MadeWith, SeedRow
 from distilora.runs import DataIdentity, RunKind
 
@@ -281,6 +282,8 @@ class Comparison(Record):
     """Test rows whose label is likely wrong, by the mean probabilities of all seeds of the best method."""
     layers: tuple[LayerAnalysis, ...] = ()
     """Of each seed's teacher."""
+    layer_means: LayerMeans | None = None
+    """Of all seeds together; absent where ``layers`` is empty."""
     suites: tuple[Assessment, ...] = ()
     """Of hard cases and groups; the first model is the teacher's, the path of each is its method."""
     made_with: MadeWith = MadeWith()

@@ -11,6 +11,7 @@ from distilora.evaluation.significance import PairTest, compare_methods
 from distilora.report.comparing.adapting import adapted, events
 from distilora.report.comparing.answers import Answers, Runs, gathered, is_valid
 from distilora.report.comparing.errors import class_changes, disagreements, label_errors, noise_drops, same_noise
+from distilora.report.comparing.layers import layer_means
 from distilora.report.comparing.probabilities import probability_fields
 from distilora.report.comparing.recommendation import recommend
 from distilora.report.comparing.scores import score, score_fields
@@ -190,6 +191,7 @@ def _with_evidence(comparison: Comparison, answers: Mapping[str, Answers], evide
         "costs": evidence.costs,
         "noise_rows": next((len(one.positions) for one in noise.values()), None),
         "layers": evidence.layers,
+        "layer_means": layer_means(evidence.layers),
         "suites": evidence.suites,
     }
     if rows is not None and best is not None:

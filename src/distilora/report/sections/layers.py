@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from distilora.analysis.records import LayerAnalysis, LeftOut
+from distilora.analysis.records import LayerAnalysis, LayerKnowledge, LeftOut
 from distilora.evaluation.records import Interval
 from distilora.models.similarity import Pooling
 from distilora.report import plots
 from distilora.report.blocks import Bullets, Paragraph, Section, Table, figure
 from distilora.report.findings.beyond_scores import outlasts
+from distilora.report.layer_records import LayerMean, LayerMeans
 from distilora.report.records import Comparison
 from distilora.report.wording import (
     MISSING,
@@ -32,8 +32,8 @@ Analyses = Sequence[LayerAnalysis]
 def layers_section(comparison: Comparison) -> Section:
     """Return what the layers of each seed's teacher know and what is lost without them; empty where nobody looked."""
     title = "What does each layer know?"
-    analyses = comparison.layers
-    if not analyses:
+    analyses, means = comparison.layers, comparison.layer_means
+    if not analyses or means is None:
         return Section("layers", title, ())
     shown = best_analysis(analyses)
     whose = f"{printable(shown.method)}, seed {shown.seed}"
@@ -52,7 +52,7 @@ def layers_section(comparison: Comparison) -> Section:
         "same but for rotation and scale. Rows are layers of the model in the title, columns layers of "
         f"{whose}; 0 is the embeddings.",
     )
-    told = Bullets(_sentences(comparison)), _table(analyses), Paragraph(_note(analyses))
+    told = Bullets(_sentences(comparison, means)), _table(analyses, means), Paragraph(_note(analyses))
     return Section("layers", title, (*told, *scores, *similarities))
 
 
@@ -67,23 +67,22 @@ def _whose_figure(analyses: Analyses, shown: LayerAnalysis) -> str:
     return f"The teacher of seed {shown.seed}, of all seeds the best on these validation rows."
 
 
-def _sentences(comparison: Comparison) -> tuple[str, ...]:
+def _sentences(comparison: Comparison, means: LayerMeans) -> tuple[str, ...]:
     analyses = comparison.layers
-    return (_best_probe(analyses), *_losses(analyses), _halves(comparison))
+    return (_best_probe(means, seeds=len(analyses)), *_losses(analyses, means), _halves(comparison))
 
 
-def _best_probe(analyses: Analyses) -> str:
+def _best_probe(means: LayerMeans, *, seeds: int) -> str:
     """Return from which layer alone the classes are read best, and how far the whole teacher comes."""
-    means = {layer: _mean(found) for layer, found in _probe_scores(analyses).items()}
-    best = max(means, key=lambda layer: means[layer])
-    over = f", the mean of {len(analyses)} seeds" if len(analyses) > 1 else ""
+    best = max(means.layers, key=lambda layer: layer.probe_macro_f1)
+    over = f", the mean of {seeds} seeds" if seeds > 1 else ""
     return (
-        f"The probe of {f'layer {best}' if best else 'the embeddings'} scores highest: macro-F1 {number(means[best])}"
-        f"{over}; the whole teacher has {number(_mean([one.macro_f1 for one in analyses]))} on the same rows."
+        f"The probe of {f'layer {best.number}' if best.number else 'the embeddings'} scores highest: macro-F1 "
+        f"{number(best.probe_macro_f1)}{over}; the whole teacher has {number(means.macro_f1)} on the same rows."
     )
 
 
-def _losses(analyses: Analyses) -> list[str]:
+def _losses(analyses: Analyses, means: LayerMeans) -> list[str]:
     """Return without which single layer something is lost, all layers counted, and without which no loss was found."""
     left_out, several = _left_out(analyses), len(analyses) > 1
     shown = {layer: [_is_shown(one, among=len(left_out)) for one in found] for layer, found in left_out.items()}
@@ -92,7 +91,7 @@ def _losses(analyses: Analyses) -> list[str]:
     mixed = [layer for layer in left_out if layer not in (*hurt, *level)]
     return [
         *([f"A loss is shown {'in every seed ' if several else ''}when {_named(hurt, analyses[0])} is left out"
-           f"{_most(left_out, hurt)}."] if hurt else []),
+           f"{_most(means, hurt)}."] if hurt else []),
         *([f"{'In no seed was a loss' if several else 'No loss was'} found when {_named(level, analyses[0])} is left "
            "out, once all layers are counted. What is lost without several layers together was not measured."]
           if level else []),
@@ -105,12 +104,12 @@ def _is_shown(found: LeftOut, *, among: int) -> bool:
     return found.macro_f1_lost > 0 and outlasts(found.macro_f1_lost, found.macro_f1_lost_interval, among=among)
 
 
-def _most(left_out: Mapping[int, Sequence[LeftOut]], layers: Sequence[int]) -> str:
+def _most(means: LayerMeans, layers: Sequence[int]) -> str:
     if len(layers) < 2:
         return ""
-    means = {layer: _mean([one.macro_f1_lost for one in left_out[layer]]) for layer in layers}
-    most = max(means, key=lambda layer: means[layer])
-    return f", one at a time; the most without layer {most}, {points(means[most], signed=False)} points of macro-F1"
+    losses = {one.number: one.macro_f1_lost or 0.0 for one in means.layers if one.number in layers}
+    most = max(losses, key=lambda layer: losses[layer])
+    return f", one at a time; the most without layer {most}, {points(losses[most], signed=False)} points of macro-F1"
 
 
 def _named(layers: Sequence[int], analysis: LayerAnalysis) -> str:
@@ -142,46 +141,54 @@ def _taken_by(layer: int, analysis: LayerAnalysis) -> str:
     return "odd" if layer in analysis.odd else "even" if layer in analysis.even else "neither"
 
 
-def _table(analyses: Analyses) -> Table:
-    probes, left_out, first = _probe_scores(analyses), _left_out(analyses), analyses[0]
-    rows = tuple(
-        (
-            str(layer.number) if layer.number else "0, the embeddings",
-            _taken_by(layer.number, first) if layer.number else MISSING,
-            _probe_cell(probes[layer.number], layer.probes[first.pooling].macro_f1_interval),
-            _lost_cell(left_out.get(layer.number, [])),
-        )
-        for layer in first.layers
-        if layer.number in probes
-    )
+def _table(analyses: Analyses, means: LayerMeans) -> Table:
+    first = analyses[0]
+    rows = tuple(_row(mean, [_of(analysis, mean.number) for analysis in analyses], first) for mean in means.layers)
     spread = "95 % interval" if len(analyses) == 1 else f"mean of {len(analyses)} seeds, lowest to highest seed"
     caption = f"Each layer of the teacher on {count(first.validation_rows)} validation rows ({spread})"
-    columns = ("layer", "taken by", "macro-F1 of its probe", "points of macro-F1 lost when left out")
+    columns = (
+        "layer",
+        "taken by",
+        "macro-F1 of its probe",
+        "points of macro-F1 lost when left out",
+        "accuracy of its probe",
+        "points of accuracy lost when left out",
+    )
     return Table(caption, columns, rows)
 
 
-def _probe_cell(scores: Sequence[float], interval: Interval) -> str:
-    shown = interval if len(scores) == 1 else Interval(low=min(scores), high=max(scores))
-    return f"{number(_mean(scores))} ({span(shown)})"
+def _of(analysis: LayerAnalysis, number: int) -> LayerKnowledge:
+    return next(one for one in analysis.layers if one.number == number)
 
 
-def _lost_cell(found: Sequence[LeftOut]) -> str:
-    losses = [one.macro_f1_lost for one in found]
-    if not losses:
+def _row(mean: LayerMean, seeds: Sequence[LayerKnowledge], first: LayerAnalysis) -> tuple[str, ...]:
+    """Return a line of the table; ``seeds`` is the layer in each seed's teacher."""
+    probes = [one.probes[first.pooling] for one in seeds]
+    losses = [one.left_out for one in seeds if one.left_out is not None]
+    one_seed = len(seeds) == 1
+    probe_f1 = probes[0].macro_f1_interval if one_seed else _range([one.macro_f1 for one in probes])
+    probe_accuracy = probes[0].accuracy_interval if one_seed else _range([one.accuracy for one in probes])
+    lost_f1 = losses[0].macro_f1_lost_interval if one_seed and losses else _range([one.macro_f1_lost for one in losses])
+    lost_accuracy = None if one_seed else _range([one.accuracy_lost for one in losses])
+    return (
+        str(mean.number) if mean.number else "0, the embeddings",
+        _taken_by(mean.number, first) if mean.number else MISSING,
+        f"{number(mean.probe_macro_f1)} ({span(probe_f1)})",
+        _lost_cell(mean.macro_f1_lost, lost_f1),
+        f"{number(mean.probe_accuracy)} ({span(probe_accuracy)})",
+        _lost_cell(mean.accuracy_lost, lost_accuracy),
+    )
+
+
+def _range(values: Sequence[float]) -> Interval | None:
+    """Return the lowest and the highest of the seeds' values, if there are any."""
+    return Interval(low=min(values), high=max(values)) if values else None
+
+
+def _lost_cell(lost: float | None, spread: Interval | None) -> str:
+    if lost is None:
         return MISSING
-    shown = found[0].macro_f1_lost_interval if len(found) == 1 else Interval(low=min(losses), high=max(losses))
-    return f"{points(_mean(losses))} ({points_span(shown)})"
-
-
-def _mean(values: Sequence[float]) -> float:
-    return statistics.fmean(values)
-
-
-def _probe_scores(analyses: Analyses) -> dict[int, list[float]]:
-    """Return the macro-F1 of each layer's probe, one a seed, by number; layers that a seed lacks are left out."""
-    every = [{one.number: one.probes[analysis.pooling].macro_f1 for one in analysis.layers} for analysis in analyses]
-    common = [number for number in every[0] if all(number in known for known in every)]
-    return {number: [known[number] for known in every] for number in common}
+    return points(lost) + (f" ({points_span(spread)})" if spread else "")
 
 
 def _left_out(analyses: Analyses) -> dict[int, list[LeftOut]]:
