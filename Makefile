@@ -67,5 +67,5 @@ $(VENV)/.serve: $(VENV)/.train
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train
-	$(PIP) --editable '.[train,parquet,serve,postgres,dev]'
+	$(PIP) --editable '.[train,parquet,serve,tune,postgres,dev]'
 	@touch $@

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from distilora.cli import bundles, evaluate, experiments, print_version, serving
+from distilora.cli import bundles, evaluate, experiments, print_version, serving, tuning
 
 app = typer.Typer(
     name="distilora",
@@ -21,6 +21,7 @@ for _command in (
     experiments.data,
     experiments.compare,
     experiments.report,
+    tuning.tune,
     evaluate.evaluate,
     bundles.export,
     bundles.predict,
