@@ -11,9 +11,8 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
-from transformers import AutoConfig
 
-from distilora.config import MethodSettings, to_toml
+from distilora.config import ExperimentSettings, MethodSettings, to_toml
 from distilora.data.tokens import encode_texts
 from distilora.evaluation.assessments import AssessedModel, Assessment
 from distilora.evaluation.calibration import measure_calibration
@@ -29,21 +28,24 @@ from distilora.evaluation.suites.records import (
     IdentityGroup,
     IdentityScores,
 )
-from distilora.models.adapters import load_adapter
-from distilora.models.encoders import find_encoder, load_tokenizer, load_trained
+from distilora.experiment.opening import open_trained
+from distilora.models.encoders import find_encoder, load_tokenizer
 from distilora.models.inference import compute_logits
 from distilora.report.cards import write_cards
 from distilora.report.cards.front_matter import Head, data_name, front_matter
+from distilora.report.cards.how_made import how_made
 from distilora.report.comparing.comparison import compare_runs
 from distilora.report.files import write_report
+from distilora.report.making import making_of_run
 from distilora.report.records import Considered, Limits, Recommendation, Score, ThresholdScores
-from distilora.runs import load_experiment, read_run, run_folder, run_sha256
+from distilora.runs import read_run, run_folder, run_sha256
+from hybrid_experiment import LABELS, STARTS, hybrid_run, save_hybrid_experiment
 from report_cases import run, usual_runs
-from untrained_experiment import LABELS, save_untrained_experiment
 
 TEXTS = ["the dog and the people", "you are so stupid"]
 HUB_TYPE = re.compile(r"(?:[\w-]+/)?[\w.-]+", re.ASCII)
 INTERVAL = Interval(low=0.1, high=0.2)
+HYBRIDS = ("teacher", "odd", *STARTS)
 
 
 def model_folders(folder, records):
@@ -255,6 +257,89 @@ def test_a_card_tells_how_its_model_was_made(usual):
     assert "rank" not in card
 
 
+def card_of_preset(folder, method, **told):
+    """Return the card of a method as it comes with distilora, beside the odd student."""
+    records = [run("odd", rows=30), run(method, rows=30, **told)]
+    comparison = compare_runs(records)
+    model_folders(folder, records)
+    settings = ExperimentSettings().method(method).model_dump(mode="json", exclude_none=True)
+    (run_folder(folder, method, 0) / "config.toml").write_text(to_toml({"method": settings}))
+    paths = write_cards(comparison, records, folder)
+    return next(path.read_text() for path in paths if path.parents[2].name == method)
+
+
+def told_of_preset(method):
+    """Return what a card tells of how a method that comes with distilora was made."""
+    result, settings = run(method, rows=4).result, ExperimentSettings().method(method)
+    told = how_made(result, result.encoder, settings, making=making_of_run(result, settings))
+    return "\n".join(told).replace("\\", "")
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("odd-moving-average", "between their logits; terms each divided by its running mean, so that none drowns"),
+        ("odd-uncertainty", "terms weighed anew by learned variances"),
+        ("odd-dwa", "terms weighed anew each epoch by how fast each falls"),
+        ("odd-tinybert", "1 × squared difference of their hidden states + 0.1 × squared difference of their attention"),
+        ("odd-minilm", "0.1 × divergence of their attention and value relations; pairs of layers that are alike count"),
+        ("odd-layer-rates", "in each lower layer 0.8 times that"),
+        ("odd-unfreeze", "unfrozen layer by layer from the top"),
+        ("odd-focal", "focal loss with gamma 2"),
+        ("odd-sampling", "classes weighed alike, rows drawn by the frequency of their class to the power of −0.5"),
+        ("odd-r-drop", "dropout 0.1, classes weighed by their frequency to the power of −0.25, R-Drop with weight 1"),
+        ("odd-smoothing", "label smoothing 0.1"),
+        ("odd-augmented", "a changed copy of each training text (word-dropout, swap and misspelling)"),
+        ("lora-grow", "rank 8, doubled up to 32 where validation macro-F1 stood still, alpha 16"),
+        ("adalora", "rank 8 on average, shared out by AdaLoRA, alpha 16"),
+        ("dora", "length and direction of each matrix apart (DoRA)"),
+        ("rslora", "scaled by alpha / √rank (rsLoRA)"),
+        ("lora-distil", "KL divergence from the teacher"),
+    ],
+)
+def test_a_card_words_each_setting_by_which_a_method_differs(method, words):
+    assert words in told_of_preset(method)
+    assert words not in told_of_preset("odd" if method.startswith("odd") else "lora")
+
+
+def test_the_card_of_a_hybrid_says_what_it_stands_on_and_is_no_adapter_of_the_encoder(tmp_path):
+    started = {"layers": (1, 3, 5), "start": "odd", "start_sha256": "c" * 64}
+    card = card_of_preset(tmp_path / "started", "odd-lora", **started)
+    assert "LoRA adapters on the trained odd student (layers 1, 3 and 5 of its teacher)" in card
+    assert "its adapters were trained on the model of odd with the same seed" in card
+    assert "whose run has SHA-256 cccccccccccccccc…" in card
+    assert "odd/seed-0/model" in card
+    cut = card_of_preset(tmp_path / "cut", "odd-cut-lora", layers=(1, 3, 5))
+    assert "LoRA adapters on layers 1, 3 and 5 of the encoder." in cut
+    assert "build_student(encoder, [1, 3, 5])" in cut
+    assert "teacher" not in cut.split("## How it was made")[1].split("## Scores")[0]
+    heads = [yaml.safe_load(one.split("---\n")[1]) for one in (card, cut, card_of_preset(tmp_path / "plain", "lora"))]
+    assert {head["base_model"] for head in heads} == {"sentence-transformers/all-MiniLM-L6-v2"}
+    assert [head["base_model_relation"] for head in heads] == ["finetune", "finetune", "adapter"]
+    assert {head["library_name"] for head in heads} == {"peft"}
+
+
+def test_adapters_that_learnt_from_a_teacher_are_called_distilled(tmp_path):
+    card = ModelCard(card_of_preset(tmp_path, "lora-distil"))
+    assert "knowledge-distillation" in card.data.tags
+    assert "LoRA adapters on the encoder, trained by distillation from its fine-tuned teacher" in card.text
+
+
+def test_a_joint_student_is_told_with_its_adapters_and_opened_as_any_student(tmp_path):
+    joint = {"kind": "student", "layers": (1, 3, 5)}
+    card = card_of_preset(tmp_path, "joint", **joint)
+    assert "trained by distillation, together with LoRA adapters that are now merged into it" in card
+    assert "LoRA: rank 8" in card
+    assert "peft" not in card
+
+
+def test_the_name_of_a_start_cannot_write_code_into_a_card(tmp_path):
+    card = card_of_preset(tmp_path, "odd-lora", start='x")\nimport os #', start_sha256="c" * 64)
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    assert "import os" not in code
+    assert "THE_START/seed-0/model" in code
+
+
 def test_without_readable_settings_a_card_tells_none(tmp_path):
     records = [run("odd")]
     comparison = compare_runs(records)
@@ -442,13 +527,11 @@ def test_a_card_warns_where_the_method_is_not_above_tfidf(tmp_path):
 
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory):
-    folder = save_untrained_experiment(tmp_path_factory.mktemp("untrained"))
-    config = {"id2label": dict(enumerate(LABELS)), "label2id": {name: index for index, name in enumerate(LABELS)}}
-    # As a real run does: peft leaves the configuration out and a form in, with nothing filled in.
-    AutoConfig.from_pretrained(folder / "bert", **config).save_pretrained(folder / "lora" / "seed-0" / "model")
-    (folder / "lora" / "seed-0" / "model" / "README.md").unlink()
-    encoder = load_experiment(folder)[0].result.encoder
-    records = [run(method, names=LABELS, encoder=encoder) for method in ("teacher", "lora")]
+    folder = tmp_path_factory.mktemp("untrained")
+    save_hybrid_experiment(folder)
+    fields = ("encoder", "layers", "start", "start_sha256")
+    results = [hybrid_run(folder, method).result for method in HYBRIDS]
+    records = [run(one.method, names=LABELS, **{field: getattr(one, field) for field in fields}) for one in results]
     write_cards(compare_runs(records), records, folder)
     return folder
 
@@ -461,12 +544,12 @@ def run_example(card: Path, encoder: Path) -> list[dict[str, object]]:
     return names["answers"]
 
 
-@pytest.mark.parametrize("method", ["teacher", "lora"])
+@pytest.mark.parametrize("method", HYBRIDS)
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # of transformers to peft
 def test_the_example_in_a_card_runs_and_says_what_the_trained_model_says(untrained, method):
     folder, encoder = untrained / method / "seed-0" / "model", find_encoder(str(untrained / "bert"))
     answers = run_example(folder / "README.md", encoder.path)
-    model = load_adapter(folder, encoder, labels=LABELS) if method == "lora" else load_trained(folder)
+    model = open_trained(hybrid_run(untrained, method))
     ids = encode_texts(TEXTS, load_tokenizer(encoder, max_length=12), max_length=12)
     logits = np.asarray(compute_logits(model, ids), dtype=np.float64)
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -477,7 +560,7 @@ def test_the_example_in_a_card_runs_and_says_what_the_trained_model_says(untrain
 def test_a_card_is_no_part_of_what_a_run_is_known_by(untrained, tmp_path):
     bare = shutil.copytree(untrained, tmp_path / "bare")
     cards = sorted(bare.glob("*/seed-*/model/README.md"))
-    assert len(cards) == 2
+    assert len(cards) == len(HYBRIDS)
     for card in cards:
         card.unlink()
         home = card.parent.parent

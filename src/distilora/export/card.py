@@ -20,12 +20,12 @@ from distilora.report.cards.passages import (
     labels_table,
     licence,
     limits,
-    made,
     pipeline_code,
     software,
     table,
     title,
 )
+from distilora.report.making import Making, what_it_is
 from distilora.report.wording import count, goal_words, listed, number, percent, span
 
 _BYTES_PER_MB = 1_000_000
@@ -39,6 +39,8 @@ class CardFacts:
     """Rows of each part of the data."""
     base_model: str | None = None
     """The encoder's id on the Hugging Face hub; absent where it is not from there."""
+    making: Making | None = None
+    """Of the run; absent: what the manifest says of its origin."""
 
 
 def model_card(manifest: Manifest, facts: CardFacts) -> str:
@@ -118,11 +120,12 @@ def _own_limits(manifest: Manifest) -> Iterable[str]:
 
 
 def _making(manifest: Manifest, origin: Origin, facts: CardFacts) -> str:
+    making = facts.making or Making(origin.kind, origin.layers or (), learned=origin.kind == "student")
     merged = "; the adapters are merged into its weights" if origin.kind == "lora" else ""
     encoder = f"Encoder {foreign(origin.encoder)} (family {foreign(origin.family)})"
     return bullets(
         [
-            f"Method {foreign(origin.method)}, seed {origin.seed}: {made(origin.kind, origin.layers)}{merged}.",
+            f"Method {foreign(origin.method)}, seed {origin.seed}: {foreign(what_it_is(making))}{merged}.",
             f"{encoder}, weights {hashed(origin.encoder_sha256)}.",
             data_used(origin.data_source, facts.part_rows, sha256=origin.data_sha256),
             f"Exported as {manifest.precision} with {software(manifest.versions)}.",

@@ -37,6 +37,7 @@ from distilora.export.work import count_work
 from distilora.models.inference import compute_logits
 from distilora.models.weights import parameter_counts
 from distilora.report.cards.front_matter import encoder_hub_id
+from distilora.report.making import making_of_run, read_settings
 from distilora.report.wording import source_name
 from distilora.runs import MODEL_FOLDER, RunRecord, run_sha256
 
@@ -172,7 +173,11 @@ def draft_bundle(
             run_model=run.folder / MODEL_FOLDER,
             max_length=materials.settings.encoder.max_length,
         )
-    facts = CardFacts(part_rows=run.result.data.part_rows, base_model=_hub_id(materials))
+    facts = CardFacts(
+        part_rows=run.result.data.part_rows,
+        base_model=_hub_id(materials),
+        making=making_of_run(run.result, read_settings(run.folder)),
+    )
     try:
         manifest = _manifest(run, materials, shipped, contents, precision=settings.precision)
     except ValidationError as error:

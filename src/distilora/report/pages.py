@@ -8,6 +8,7 @@ from dataclasses import replace
 from distilora.report import plots
 from distilora.report.blocks import Block, Card, Document, FigureBlock, Fold, Inner, Section, Table, figure
 from distilora.report.comparing.recommendation import TIMED_TOKENS
+from distilora.report.making import making_of_method, what_it_is
 from distilora.report.records import Comparison, MethodRow
 from distilora.report.sections.adapting import adapting_section, events_section
 from distilora.report.sections.calibration import calibration_section
@@ -25,7 +26,7 @@ from distilora.report.sections.method_tables import (
 from distilora.report.sections.provenance import void_section
 from distilora.report.sections.robustness import robustness_section
 from distilora.report.sections.training import training_section
-from distilora.report.wording import listed, number, points, points_span, printable, span
+from distilora.report.wording import number, points, points_span, printable, span
 from distilora.runs import RunRecord
 
 
@@ -48,7 +49,7 @@ def _document(comparison: Comparison, records: Sequence[RunRecord], row: MethodR
     sections = (section for section in _sections(comparison, records, row) if section.blocks)
     return Document(
         title=row.method,
-        lead=_lead(row),
+        lead=_lead(comparison, records, row),
         sections=tuple(_with_own_figures(section, row.method) for section in sections),
         around=(("All methods", "../report.html"), *((name, f"../{path}") for name, path in others.items())),
     )
@@ -97,18 +98,9 @@ def _alone(comparison: Comparison, row: MethodRow) -> Comparison:
     return comparison.model_copy(update=update)
 
 
-def _lead(row: MethodRow) -> str:
-    layers = listed([str(layer) for layer in row.layers]) if row.layers else ""
-    match row.kind:
-        case "teacher":
-            return "The whole encoder, fine-tuned: what the students learn from."
-        case "student":
-            return f"A smaller model, made of layers {layers} of the teacher and taught by it."
-        case "lora" if layers:
-            return f"Layers {layers} of the teacher, with small adapters trained in them (LoRA)."
-        case "lora":
-            return "The encoder as it is, with small adapters trained in it (LoRA)."
-    return ""
+def _lead(comparison: Comparison, records: Sequence[RunRecord], row: MethodRow) -> str:
+    words = what_it_is(making_of_method(comparison, records, row))
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def _summary(comparison: Comparison, row: MethodRow) -> tuple[Block, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from distilora.data.records import Part
 from distilora.report.markdown import escaped
-from distilora.report.wording import count, listed, printable
+from distilora.report.wording import count, printable
 
 FOLDER = "THIS_FOLDER"
 """Stands in commands for the folder that holds the card."""
@@ -22,11 +22,6 @@ _CAUTIONS = (
     "to take dialects and names of groups for signs of hate.",
     "On texts of another kind, time or language its scores and probabilities do not hold.",
 )
-_MADE = {
-    "teacher": "fine-tuned at full depth",
-    "student": "a student, made of layers {layers} of its fine-tuned teacher and trained {how}",
-    "lora": "fine-tuned with LoRA adapters",
-}
 
 
 def foreign(text: str) -> str:
@@ -64,17 +59,6 @@ def python_block(*lines: str) -> str:
 def limits(more: Iterable[str] = ()) -> str:
     """Return what every such model is for and is not for, and what else is to be said of this one."""
     return bullets((*_CAUTIONS, *more))
-
-
-def made(kind: str, layers: Sequence[int] | None, *, learned: bool = True) -> str:
-    """Return how a kind of model was made; ``learned`` says whether a student looked at its teacher's answers.
-
-    Example:
-        >>> made("student", (1, 3, 5))
-        'a student, made of layers 1, 3 and 5 of its fine-tuned teacher and trained by distillation'
-    """
-    how = "by distillation" if learned else "on the labels alone"
-    return _MADE[kind].format(layers=listed([str(layer) for layer in layers or ()]), how=how)
 
 
 def hashed(sha256: str) -> str:

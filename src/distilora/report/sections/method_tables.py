@@ -116,10 +116,10 @@ def _with_unit(shown: str, unit: str) -> str:
 
 def making_of(comparison: Comparison, records: Sequence[RunRecord], method: str) -> Table:
     """Return kind, layers, seeds, epochs and guards of a method, as pairs."""
-    names = ("method", "kind", "teacher layers", "epochs run", "epoch kept", "guards passed by every valid run")
+    names = ("method", "kind", "layers kept", "epochs run", "epoch kept", "guards passed by every valid run")
     row = comparison.row(method)
-    alone = comparison.model_copy(update={"methods": () if row is None else (row,)})
-    pairs = [pair for cells in methods_table(alone, records) for pair in zip(names[1:], cells[1:], strict=True)]
+    found = methods_table(comparison, records, rows=() if row is None else (row,))
+    pairs = [pair for cells in found for pair in zip(names[1:], cells[1:], strict=True)]
     seeds = ", ".join(map(str, row.seeds)) if row else ""
     return Table(
         "Kind, layers, epochs and guards",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from distilora.data.records import PARTS
 from distilora.report.blocks import Section, Table
+from distilora.report.making import brief, making_of_method
 from distilora.report.records import Comparison, MethodRow
 from distilora.report.run_records import MadeWith
 from distilora.report.wording import MISSING, count, encoder_name, printable, source_name
@@ -22,9 +23,9 @@ def provenance_section(comparison: Comparison, records: Sequence[RunRecord]) -> 
         (
             Table("Data", ("what", "value"), _data(comparison.data), numeric=False),
             Table(
-                "Methods; layers are those of the teacher, counted from 1",
+                "Methods; layers are those that were kept of encoder or teacher, counted from 1",
                 ("method", "kind", "layers", "epochs run", "epoch kept", "guards passed by every valid run"),
-                methods_table(comparison, records),
+                methods_table(comparison, records, rows=comparison.methods),
                 numeric=False,
             ),
             Table(
@@ -61,18 +62,23 @@ def _data(data: DataIdentity) -> Rows:
     )
 
 
-def methods_table(comparison: Comparison, records: Sequence[RunRecord]) -> Rows:
-    """Return each method's kind, layers, epochs (by seed where they differ) and guards."""
+def methods_table(comparison: Comparison, records: Sequence[RunRecord], *, rows: Sequence[MethodRow]) -> Rows:
+    """Return of some methods what each is, its layers, epochs (by seed where they differ) and guards."""
     return tuple(
-        _method(row, [run.result for run in records if run.result.method == row.method]) for row in comparison.methods
+        _method(
+            row,
+            [run.result for run in records if run.result.method == row.method],
+            kind=brief(making_of_method(comparison, records, row)),
+        )
+        for row in rows
     )
 
 
-def _method(row: MethodRow, results: Sequence[Result]) -> tuple[str, ...]:
+def _method(row: MethodRow, results: Sequence[Result], *, kind: str) -> tuple[str, ...]:
     valid = [result for result in results if result.seed in row.seeds]
     return (
         printable(row.method),
-        row.kind,
+        kind,
         ", ".join(map(str, row.layers)) if row.layers else MISSING,
         _distinct(_shown(one.epochs) for one in row.by_seed),
         _distinct(_shown(one.best_epoch) for one in row.by_seed),
