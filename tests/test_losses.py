@@ -16,8 +16,10 @@ from torch import Tensor
 
 from distilora.config import DistillationSettings
 from distilora.losses.class_weights import class_weights
-from distilora.losses.objective import LayerStates, Objective
+from distilora.losses.consistency import r_drop_loss
+from distilora.losses.objective import UNLABELLED, LayerPairs, Objective
 from distilora.losses.terms import cosine_hidden_loss, cosine_logit_loss, hard_target_loss, soft_target_loss
+from distilora.models.taps import LayerInside
 
 ROWS, LABELS = 24, 3
 TRUE = np.random.default_rng(1).choice(LABELS, ROWS, p=[0.6, 0.3, 0.1])
@@ -98,23 +100,67 @@ def test_the_soft_gradient_hardly_shrinks_as_the_temperature_grows() -> None:
     torch.testing.assert_close(student.grad, expected, rtol=0.01, atol=1e-5)
 
 
+def inside(seed: int) -> list[LayerInside]:
+    """Return what two layers of a made-up model computed, every tensor with a gradient."""
+    return [
+        LayerInside(
+            **{
+                part: drawn(ROWS, 2, 5, 4, seed=seed + place + index).requires_grad_()
+                for index, part in enumerate(("queries", "keys", "values"))
+            },
+            states=drawn(ROWS, 5, 8, seed=seed + place + 3).requires_grad_(),
+            window=None,
+            scale=0.5,
+        )
+        for place in (0, 10)
+    ]
+
+
 def test_no_gradient_reaches_the_teacher() -> None:
     student, teacher = drawn(ROWS, LABELS, seed=3).requires_grad_(), drawn(ROWS, LABELS, seed=4).requires_grad_()
-    states = [drawn(2, ROWS, 5, 4, seed=seed).requires_grad_() for seed in (5, 6)]
-    weights = DistillationSettings(hard=1, soft=1, cosine_logits=1, cosine_hidden=1)
+    own, others = inside(50), inside(80)
+    weights = DistillationSettings(hard=1, soft=1, cosine_logits=1, cosine_hidden=1, hidden=1, attention=1, relations=1)
     objective = Objective(weights=weights)
-    terms = objective.terms(
-        student,
-        torch.from_numpy(TRUE),
-        teacher_logits=teacher,
-        states=LayerStates(student=states[0], teacher=states[1], attention_mask=torch.ones(ROWS, 5)),
-    )
+    pairs = LayerPairs(own, others, [layer.states for layer in own], torch.ones(ROWS, 5), torch.ones(2))
+    terms = objective.terms(student, torch.from_numpy(TRUE), teacher_logits=teacher) | objective.pair_terms(pairs)
     objective.total(terms).backward()
-    assert set(terms) == {"hard", "soft", "cosine_logits", "cosine_hidden"}
+    assert list(terms) == list(objective.fixed)
     assert teacher.grad is None
-    assert states[1].grad is None
     assert student.grad is not None
-    assert states[0].grad is not None
+    for name in ("queries", "keys", "values", "states"):
+        assert all(getattr(layer, name).grad is None for layer in others)
+        assert all(getattr(layer, name).grad.abs().sum() > 0 for layer in own)
+
+
+def test_rows_without_a_label_count_in_what_the_teacher_says_alone() -> None:
+    student, teacher, labels = drawn(ROWS, LABELS, seed=3), drawn(ROWS, LABELS, seed=4), torch.from_numpy(TRUE.copy())
+    objective = Objective(
+        weights=DistillationSettings(), class_weights=torch.arange(1.0, LABELS + 1, dtype=torch.float64)
+    )
+    labels[::2] = UNLABELLED
+    terms = objective.terms(student, labels, teacher_logits=teacher)
+    known = objective.terms(student[1::2], labels[1::2], teacher_logits=teacher[1::2])
+    whole = objective.terms(student, torch.from_numpy(TRUE), teacher_logits=teacher)
+    assert terms["hard"] == known["hard"]
+    assert terms["soft"] == whole["soft"]
+    labels[:] = UNLABELLED
+    student.requires_grad_()
+    nobody = objective.terms(student, labels, teacher_logits=teacher)["hard"]
+    nobody.backward()
+    assert nobody.item() == 0
+    assert student.grad is not None
+    assert student.grad.abs().sum() == 0
+
+
+def test_two_passes_share_every_term_and_are_compared() -> None:
+    first, second = drawn(ROWS, LABELS, seed=3), drawn(ROWS, LABELS, seed=4)
+    labels = torch.from_numpy(TRUE)
+    objective = Objective(r_drop=2.0)
+    terms = objective.terms(torch.cat([first, second]), torch.cat([labels, labels]), passes=2)
+    each = [hard_target_loss(logits, labels) for logits in (first, second)]
+    torch.testing.assert_close(terms["hard"], sum(each) / 2)
+    torch.testing.assert_close(terms["r_drop"], r_drop_loss(first, second))
+    torch.testing.assert_close(objective.total(terms), terms["hard"] + 2 * terms["r_drop"])
 
 
 def test_the_cosine_term_is_one_minus_the_cosine() -> None:

@@ -28,7 +28,7 @@ from distilora.models.weights import weights_hash
 from distilora.training.arguments import default_learning_rate, training_arguments
 from distilora.training.callbacks import TrainingMemory
 from distilora.training.loop import train_model
-from distilora.training.trainer import LiveTeacher
+from distilora.training.layer_matching import LiveTeacher
 from tiny import save_tiny_encoder
 from training_cases import SETTINGS, classifier, rows, scores, task
 

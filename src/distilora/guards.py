@@ -24,11 +24,15 @@ STUDENT_DIFFERS = "student differs from its teacher at the first step"
 TRAINABLE_CLASSIFIER = "classifier is trainable"
 SAME_AFTER_RELOAD = "saved model repeats its logits"
 SOUND_TEACHER = "teacher is not void"
+SOUND_MEMBERS = "no member is void"
+SOUND_START = "what it starts from is not void"
+MERGED_SAME = "merged adapters repeat their logits"
 
 DISJOINT_PARTS = "parts are disjoint"
 """Kept by :func:`distilora.data.splits.check_disjoint` before anything is trained."""
 
 _RELOAD_TOLERANCE = 1e-5
+_MERGE_TOLERANCE = 1e-4
 
 
 def require_trained_teacher(validation: Evaluation, majority: Evaluation) -> None:
@@ -47,6 +51,25 @@ def require_sound_teacher(void: str | None) -> None:
     """Refuse to learn from a teacher whose own run is void."""
     if void is not None:
         raise VoidRunError(SOUND_TEACHER, void)
+
+
+def require_sound_member(method: str, void: str | None) -> None:
+    """Refuse to average a model whose own run is void."""
+    if void is not None:
+        raise VoidRunError(SOUND_MEMBERS, f"member {method} is void: {void}")
+
+
+def require_sound_start(method: str, void: str | None) -> None:
+    """Refuse to go on with a model whose own run is void."""
+    if void is not None:
+        raise VoidRunError(SOUND_START, f"{method} is void: {void}")
+
+
+def require_same_when_merged(adapted: NDArray[np.float32], merged: NDArray[np.float32]) -> None:
+    """Refuse a model that says something else once its adapters are added into its weights."""
+    difference = float(np.abs(adapted - merged).max(initial=0.0))
+    if not difference <= _MERGE_TOLERANCE:
+        raise VoidRunError(MERGED_SAME, f"logits differ by up to {difference:.2g} once the adapters are merged")
 
 
 def require_varied_predictions(validation: Evaluation) -> None:

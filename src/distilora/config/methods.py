@@ -256,7 +256,7 @@ PRESETS: Mapping[str, Table] = {
     "lora-qv": {"kind": "lora", "lora": {"targets": ["query", "value"], "alpha": 32.0, "dropout": 0.1}},
     # Ranks that adapt, and peft's variants.
     "lora-grow": {"kind": "lora", "lora": {"rank": "grow"}, "training": {"epochs": 5}},
-    "adalora": {"kind": "lora", "lora": {"adalora": True}},
+    "adalora": {"kind": "lora", "lora": {"adalora": True}, "training": {"epochs": 5}},
     "dora": {"kind": "lora", "lora": {"dora": True}},
     "rslora": {"kind": "lora", "lora": {"rslora": True}},
     # Hybrids.

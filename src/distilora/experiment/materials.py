@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +17,7 @@ from distilora.data.records import PARTS, Comments, Part, Splits
 from distilora.data.sources import read_from_settings
 from distilora.data.splits import check_disjoint, split_comments
 from distilora.data.tokens import EncodedTexts, encode_texts
+from distilora.data.unlabelled import UnlabelledTexts, unlabelled_from_settings, without_known
 from distilora.evaluation.baselines import majority_baseline
 from distilora.evaluation.metrics import evaluate_logits
 from distilora.evaluation.records import Evaluation
@@ -34,6 +36,8 @@ class Materials:
     tokenizer: PreTrainedTokenizerBase
     texts: dict[Part, EncodedTexts]
     labels: dict[Part, NDArray[np.int64]]
+    unlabelled: UnlabelledTexts | None = None
+    """Comments that only a teacher says something of; none of them is one of the labelled."""
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -47,6 +51,15 @@ class Materials:
     def rows(self, part: Part, teacher_logits: NDArray[np.float32] | None = None) -> LabelledRows:
         """Return one part ready for training, with the teacher's logits of shape (rows, labels) for students."""
         return LabelledRows(self.texts[part], self.labels[part], teacher_logits)
+
+    def encoded(self, words: Sequence[str]) -> EncodedTexts:
+        """Return texts as the encoder reads them."""
+        return encode_texts(words, self.tokenizer, max_length=self.settings.encoder.max_length)
+
+    @cached_property
+    def unlabelled_texts(self) -> EncodedTexts:
+        """Return the comments without labels as the encoder reads them."""
+        return self.encoded(self.unlabelled.texts if self.unlabelled else ())
 
     @cached_property
     def majority(self) -> Evaluation:
@@ -83,7 +96,11 @@ class Materials:
     def identity(self) -> dict[str, Any]:
         """Return the tables that make this experiment this and no other."""
         return {
-            "data": {**self.settings.data.model_dump(exclude={"source"}), "sha256": self.comments.sha256},
+            "data": {
+                # Comments without labels stand in the settings of the runs that learn from them.
+                **self.settings.data.model_dump(exclude={"source", "unlabelled", "unlabelled_text"}),
+                "sha256": self.comments.sha256,
+            },
             "encoder": {**self.settings.encoder.model_dump(exclude={"name"}), "sha256": self.encoder.sha256},
         }
 
@@ -92,13 +109,18 @@ def prepare(settings: ExperimentSettings) -> Materials:
     """Return the comments read, split, proved disjoint and encoded, and the encoder found.
 
     Raises:
-        DataError: the comments cannot be used or split.
+        DataError: the comments, or those without labels, cannot be used or split.
         ModelError: the encoder cannot be used.
         HubError: comments or encoder are on a hub that cannot be reached.
     """
     comments = read_from_settings(settings.data)
     splits = split_comments(comments, settings.data)
     check_disjoint(comments, splits)
+    unlabelled = unlabelled_from_settings(settings.data)
+    if unlabelled is not None:
+        unlabelled = without_known(
+            unlabelled, (comments.texts[index] for part in PARTS for index in splits.part(part)), where="the split rows"
+        )
     encoder = find_encoder(settings.encoder.name)
     tokenizer = load_tokenizer(encoder, max_length=settings.encoder.max_length)
     texts = {
@@ -108,4 +130,4 @@ def prepare(settings: ExperimentSettings) -> Materials:
         for part in PARTS
     }
     labels = {part: comments.labels[splits.part(part)] for part in PARTS}
-    return Materials(settings, comments, splits, encoder, tokenizer, texts, labels)
+    return Materials(settings, comments, splits, encoder, tokenizer, texts, labels, unlabelled)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from distilora.config import ExperimentSettings
 from distilora.experiment.baseline_runs import run_baselines
+from distilora.experiment.ensembles import average_run
 from distilora.experiment.materials import Materials, prepare
 from distilora.experiment.methods import check_methods
 from distilora.experiment.progress import Progress
@@ -50,25 +51,41 @@ def run_methods(materials: Materials, folder: Path, *, tell: Callable[[str], Non
 
 
 def _run_seed(seed: int, materials: Materials, folder: Path, progress: Progress) -> list[RunRecord]:
-    records: list[RunRecord] = []
-    teacher: RunRecord | None = None
+    records: dict[str, RunRecord] = {}
     for name in materials.settings.method_names:
-        method = resolved(materials.settings.method(name), materials)
-        record = train_run(method, materials, folder, seed=seed, teacher=teacher)
-        teacher = record if name == "teacher" else teacher
-        records.append(record)
-        progress.tell_of(_outcome(record))
-    return records
+        records[name] = make_run(name, materials, folder, seed=seed, parents=records)
+        progress.tell_of(told(records[name]))
+    return list(records.values())
+
+
+def make_run(
+    name: str, materials: Materials, folder: Path, *, seed: int, parents: Mapping[str, RunRecord]
+) -> RunRecord:
+    """Return the run of one method with one seed: read where it is complete, else made or gone on with.
+
+    Args:
+        name: of the method.
+        materials: of the experiment.
+        folder: of the experiment.
+        seed: of all that is drawn at random.
+        parents: by name, the complete runs with this seed of at least the methods that it needs.
+    """
+    method = resolved(materials.settings.method(name), materials)
+    needed = {parent: parents[parent] for parent in method.needs}
+    if method.kind == "ensemble":
+        return average_run(method, materials, folder, seed=seed, members=needed)
+    return train_run(method, materials, folder, seed=seed, parents=needed)
 
 
 def _tell_of(materials: Materials, tell: Callable[[str], None]) -> None:
-    for note in materials.comments.notes:
+    for note in (*materials.comments.notes, *(materials.unlabelled.notes if materials.unlabelled else ())):
         tell(note)
     parts = ", ".join(f"{len(labels):,} {part}" for part, labels in materials.labels.items())
     tell(f"{materials.comments.source}: {parts} rows; encoder {materials.encoder.name}")
 
 
-def _outcome(record: RunRecord) -> str:
+def told(record: RunRecord) -> str:
+    """Return in a line what a run came to."""
     result = record.result
     where = f"{result.method} seed {result.seed}"
     if result.void is not None or result.validation is None:

@@ -11,15 +11,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
+from transformers import TrainerCallback
 
 from distilora import guards
-from distilora.config import MethodSettings
+from distilora.config import ENCODER, TEACHER, MethodSettings
 from distilora.errors import VoidRunError
+from distilora.evaluation.layer_searches import write_layer_search
 from distilora.evaluation.metrics import accuracy, evaluate_logits, macro_f1
 from distilora.evaluation.records import Evaluation
+from distilora.experiment.candidates import Candidate, build_candidate
+from distilora.experiment.histories import history_of
 from distilora.experiment.materials import Materials
-from distilora.experiment.methods import Candidate, build_candidate, first_rows_logits, trainable_hash
+from distilora.experiment.methods import first_rows_logits, trainable_hash
 from distilora.experiment.provenance import machine, versions
+from distilora.experiment.training_rows import uses_unlabelled
 from distilora.models.encoders import save_trained
 from distilora.models.inference import compute_logits
 from distilora.models.weights import parameter_counts, weights_hash
@@ -39,10 +45,27 @@ from distilora.runs import (
 )
 from distilora.training.arguments import default_learning_rate, uses_bf16
 from distilora.training.callbacks import FINITE_LOSS
+from distilora.training.detectors import class_shares
 from distilora.training.loop import Training, TrainingTask, train_model
 from distilora.training.threads import torch_threads
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A model that was trained, its guards passed, and what it says of the validation rows."""
+
+    candidate: Candidate
+    model: nn.Module
+    """As it is to be saved."""
+    training: Training
+    parameters: int
+    trainable_parameters: int
+    guards: tuple[str, ...]
+    validation_logits: NDArray[np.float32]
+    """Shape (rows, labels)."""
+    validation: Evaluation
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +78,8 @@ class _Made:
 
 
 def resolved(method: MethodSettings, materials: Materials) -> MethodSettings:
-    """Return the method's settings with the learning rate that holds for the encoder's width."""
-    if method.training.learning_rate is not None:
+    """Return the method's settings with the learning rate that holds for the encoder's width, if it trains at all."""
+    if method.training.learning_rate is not None or method.kind == "ensemble":
         return method
     rate = default_learning_rate(method.kind, width=materials.encoder.width)
     training = method.training.model_copy(update={"learning_rate": rate})
@@ -69,7 +92,7 @@ def train_run(
     experiment: Path,
     *,
     seed: int,
-    teacher: RunRecord | None = None,
+    parents: Mapping[str, RunRecord],
 ) -> RunRecord:
     """Return the run of one method with one seed: read where it is complete, else made or gone on with.
 
@@ -78,28 +101,77 @@ def train_run(
         materials: of the experiment.
         experiment: the experiment's folder.
         seed: of all that is drawn at random.
-        teacher: the complete run of the teacher with this seed; needed by students.
+        parents: by name, the complete runs with this seed of the methods that it needs.
 
     Raises:
         RunError: the run is there with other settings.
     """
     final = run_folder(experiment, method.name, seed)
     checkpoints = checkpoints_folder(experiment, method.name, seed)
-    partial = claim_run(experiment, method.name, seed, _config(method, seed, teacher))
+    partial = claim_run(experiment, method.name, seed, _config(method, materials, seed=seed, parents=parents))
     if partial is None:
         shutil.rmtree(checkpoints, ignore_errors=True)
         return read_run(final)
     with torch_threads(method.training.threads):
         try:
-            made = _train(method, materials, experiment, seed=seed, teacher=teacher)
+            made = _train(method, materials, experiment, seed=seed, parents=parents)
         except VoidRunError as void:
             logger.warning("%s seed %d is void: %s", method.name, seed, void)
-            made = _Made(_result(method, materials, seed=seed, void=str(void)))
+            made = _Made(_result(method, materials, seed=seed, void=str(void), **_started(method, parents)))
             # Somebody could take it for a good one.
             shutil.rmtree(partial / MODEL_FOLDER, ignore_errors=True)
     complete_run(partial, final, result=made.result, history=made.history, logits=made.logits)
     shutil.rmtree(checkpoints, ignore_errors=True)  # only now: until then they are what a killed run goes on from
     return read_run(final)
+
+
+def fit(  # noqa: PLR0913 - what, on what, from what, and where
+    method: MethodSettings,
+    materials: Materials,
+    *,
+    seed: int,
+    parents: Mapping[str, RunRecord],
+    checkpoints: Path,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> Fitted:
+    """Return a method's model, trained and judged on validation rows alone: neither saved nor asked about test rows.
+
+    Args:
+        method: its resolved settings.
+        materials: of the experiment.
+        seed: of all that is drawn at random.
+        parents: by name, the complete runs with this seed of the methods that it needs.
+        checkpoints: folder that a broken-off training goes on from.
+        callbacks: that watch the training, besides the loop's own.
+
+    Raises:
+        VoidRunError: a guard refused it.
+    """
+    candidate = build_candidate(method, materials, seed=seed, parents=parents)
+    total, trainable = parameter_counts(candidate.model)
+    before = trainable_hash(candidate.model)
+    task = TrainingTask(
+        settings=method.training,
+        objective=candidate.objective,
+        train=candidate.train,
+        validation=candidate.validation,
+        seed=seed,
+        folder=checkpoints,
+        title=f"{method.name} seed {seed}",
+        teacher=candidate.live_teacher,
+        adapters=method.lora if method.kind == "lora" else None,
+        callbacks=callbacks,
+    )
+    training = train_model(candidate.model, task, scores=_scores)
+    passed = [guards.DISJOINT_PARTS, *candidate.guards, FINITE_LOSS, *_check_weights(candidate, before)]
+    model = candidate.model
+    if method.kind == "joint":
+        model, total = _merged(candidate, materials)
+        passed.append(guards.MERGED_SAME)
+    logits = compute_logits(model, materials.texts["validation"])
+    validation = evaluate_logits(logits, materials.labels["validation"], label_names=materials.label_names)
+    passed += _check_validation(method, validation, materials)
+    return Fitted(candidate, model, training, total, trainable, tuple(passed), logits, validation)
 
 
 def _train(
@@ -108,75 +180,62 @@ def _train(
     experiment: Path,
     *,
     seed: int,
-    teacher: RunRecord | None,
+    parents: Mapping[str, RunRecord],
 ) -> _Made:
     partial = partial_folder(experiment, method.name, seed)
     checkpoints = checkpoints_folder(experiment, method.name, seed)
-    candidate = build_candidate(method, materials, seed=seed, teacher=teacher)
-    total, trainable = parameter_counts(candidate.model)
-    before = trainable_hash(candidate.model)
-    training = train_model(
-        candidate.model, _task(method, materials, candidate, checkpoints=checkpoints, seed=seed), scores=_scores
-    )
-    passed = [guards.DISJOINT_PARTS, *candidate.guards, FINITE_LOSS, *_check_weights(candidate, before)]
-    _save(candidate.model, materials, partial)
-    passed.append(_check_reload(candidate, materials, partial))
-    logits = {"validation": compute_logits(candidate.model, materials.texts["validation"])}
-    validation = evaluate_logits(
-        logits["validation"], materials.labels["validation"], label_names=materials.label_names
-    )
-    passed += _check_validation(method, validation, materials)
+    fitted = fit(method, materials, seed=seed, parents=parents, checkpoints=checkpoints)
+    _save(fitted.model, materials, partial)
+    passed = [*fitted.guards, _check_reload(fitted, materials, partial)]
+    if fitted.candidate.search is not None:
+        write_layer_search(partial, fitted.candidate.search)
+    logits = {"validation": fitted.validation_logits}
     if method.kind == "teacher":
-        logits["train"] = compute_logits(candidate.model, materials.texts["train"], bf16=uses_bf16(method.training))
+        logits["train"] = compute_logits(fitted.model, materials.texts["train"], bf16=uses_bf16(method.training))
     # The test rows are looked at here and nowhere else, when everything has been chosen.
-    logits["test"] = compute_logits(candidate.model, materials.texts["test"])
-    test = evaluate_logits(logits["test"], materials.labels["test"], label_names=materials.label_names)
+    logits["test"] = compute_logits(fitted.model, materials.texts["test"])
+    training = fitted.training
     result = _result(
         method,
         materials,
         seed=seed,
-        layers=candidate.layers,
-        parameters=total,
-        trainable_parameters=trainable,
-        size_bytes=_size_bytes(method, materials, partial),
+        **_started(method, parents),
+        layers=fitted.candidate.layers,
+        parameters=fitted.parameters,
+        trainable_parameters=fitted.trainable_parameters,
+        size_bytes=_size_bytes(partial) + fitted.candidate.base_bytes,
         training_seconds=training.seconds,
         training_memory_mib=training.memory_mib,
         epochs=training.epochs,
         best_epoch=training.best_epoch,
         guards=tuple(passed),
-        validation=validation,
-        test=test,
+        events=training.events,
+        validation=fitted.validation,
+        test=evaluate_logits(logits["test"], materials.labels["test"], label_names=materials.label_names),
     )
-    return _Made(result, _history(training), with_labels(logits, materials.labels))
-
-
-def _task(
-    method: MethodSettings, materials: Materials, candidate: Candidate, *, checkpoints: Path, seed: int
-) -> TrainingTask:
-    return TrainingTask(
-        settings=method.training,
-        objective=candidate.objective,
-        train=materials.rows("train", candidate.train_logits),
-        validation=materials.rows("validation", candidate.validation_logits),
-        seed=seed,
-        folder=checkpoints,
-        title=f"{method.name} seed {seed}",
-        teacher=candidate.teacher,
-    )
+    return _Made(result, history_of(training), with_labels(logits, materials.labels))
 
 
 def _check_weights(candidate: Candidate, before: str) -> list[str]:
     guards.require_weights_changed(before, trainable_hash(candidate.model))
-    if candidate.teacher_model is None or candidate.teacher_hash is None:
+    if candidate.teacher is None:
         return [guards.WEIGHTS_CHANGED]
-    guards.require_teacher_unchanged(candidate.teacher_hash, weights_hash(candidate.teacher_model))
+    guards.require_teacher_unchanged(candidate.teacher.sha256, weights_hash(candidate.teacher.model))
     return [guards.WEIGHTS_CHANGED, guards.TEACHER_UNCHANGED]
 
 
-def _check_reload(candidate: Candidate, materials: Materials, partial: Path) -> str:
+def _merged(candidate: Candidate, materials: Materials) -> tuple[nn.Module, int]:
+    """Return the model with its adapters merged, and how many parameters it has then."""
+    before = first_rows_logits(candidate.model, materials)
+    model = candidate.finished()
+    guards.require_same_when_merged(before, first_rows_logits(model, materials))
+    return model, parameter_counts(model)[0]
+
+
+def _check_reload(fitted: Fitted, materials: Materials, partial: Path) -> str:
     # On the same device, for another one rounds otherwise.
-    reloaded = candidate.reload(partial / MODEL_FOLDER).to(next(candidate.model.parameters()).device)
-    guards.require_same_logits(first_rows_logits(candidate.model, materials), first_rows_logits(reloaded, materials))
+    reloaded = fitted.candidate.reload(partial / MODEL_FOLDER).to(next(fitted.model.parameters()).device)
+    guards.require_same_logits(first_rows_logits(fitted.model, materials), first_rows_logits(reloaded, materials))
     return guards.SAME_AFTER_RELOAD
 
 
@@ -197,44 +256,49 @@ def _save(model: Any, materials: Materials, partial: Path) -> None:
     (partial / MODEL_FOLDER / "README.md").unlink(missing_ok=True)  # peft's form, with nothing filled in
 
 
-def _size_bytes(method: MethodSettings, materials: Materials, partial: Path) -> int:
-    own = sum(path.stat().st_size for path in (partial / MODEL_FOLDER).glob("*.safetensors"))
-    return own + materials.encoder.size_bytes if method.kind == "lora" else own
+def _size_bytes(partial: Path) -> int:
+    return sum(path.stat().st_size for path in (partial / MODEL_FOLDER).glob("*.safetensors"))
 
 
 def _scores(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
-    return {"macro_f1": macro_f1(logits, labels), "accuracy": accuracy(logits, labels)}
+    return {
+        "macro_f1": macro_f1(logits, labels),
+        "accuracy": accuracy(logits, labels),
+        **class_shares(logits, labels),
+    }
 
 
-def _history(training: Training) -> list[HistoryEntry]:
-    entries: list[HistoryEntry] = []
-    for logged in training.log:
-        for part, prefix in (("train", ""), ("validation", "eval_")):
-            if f"{prefix}loss" not in logged:
-                continue
-            terms = f"{prefix}loss_"
-            losses = {key.removeprefix(terms): value for key, value in logged.items() if key.startswith(terms)}
-            entries.append(
-                HistoryEntry(
-                    part=part,
-                    step=logged["step"],
-                    epoch=logged["epoch"],
-                    losses={**losses, "total": logged[f"{prefix}loss"]},
-                    learning_rate=logged.get("learning_rate"),
-                    accuracy=logged.get("eval_accuracy"),
-                    macro_f1=logged.get("eval_macro_f1"),
-                )
-            )
-    return entries
+_UNUSED: Mapping[str, frozenset[str]] = {
+    "teacher": frozenset({"layers", "lora"}),
+    "student": frozenset({"lora"}),
+    "lora": frozenset(),
+    "joint": frozenset(),
+}
+"""Tables of a method that say nothing of its kind."""
 
 
-def _config(method: MethodSettings, seed: int, teacher: RunRecord | None) -> dict[str, Any]:
+def _config(
+    method: MethodSettings, materials: Materials, *, seed: int, parents: Mapping[str, RunRecord]
+) -> dict[str, Any]:
     """Return what decides this run, as its ``config.toml`` holds it."""
-    unused = {"teacher": {"layers", "distillation", "lora"}, "student": {"lora"}, "lora": {"layers", "distillation"}}
-    config = {"seed": seed, "method": method.model_dump(exclude=unused[method.kind])}
-    if method.kind != "student" or teacher is None:
-        return config
-    return {**config, "teacher_sha256": run_sha256(teacher.folder)}
+    unused = {"members", *_UNUSED[method.kind], *(["distillation"] if method.learns_from == "labels" else [])}
+    config: dict[str, Any] = {"seed": seed, "method": method.model_dump(exclude=unused)}
+    if method.learns_from == "teacher":
+        config["teacher_sha256"] = run_sha256(parents[TEACHER].folder)
+    if method.start not in (ENCODER, TEACHER):
+        config["start_sha256"] = run_sha256(parents[method.start].folder)
+    elif method.start == TEACHER and "teacher_sha256" not in config:
+        config["start_sha256"] = run_sha256(parents[TEACHER].folder)
+    if uses_unlabelled(method, materials) and materials.unlabelled is not None:
+        config["unlabelled_sha256"] = materials.unlabelled.sha256
+    return config
+
+
+def _started(method: MethodSettings, parents: Mapping[str, RunRecord]) -> dict[str, Any]:
+    """Return what a result tells of the run that its adapters stand on."""
+    if method.kind != "lora" or method.start == ENCODER:
+        return {}
+    return {"start": method.start, "start_sha256": run_sha256(parents[method.start].folder)}
 
 
 def _result(
@@ -244,7 +308,7 @@ def _result(
         {
             **found,
             "method": method.name,
-            "kind": method.kind,
+            "kind": "student" if method.kind == "joint" else method.kind,
             "seed": seed,
             "void": void,
             "data": materials.data_identity,

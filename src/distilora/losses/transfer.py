@@ -39,7 +39,7 @@ def attention_map_loss(student_scores: Tensor, teacher_scores: Tensor, pairs: Te
         tensor(9.)
     """
     _require_same_shape(student_scores, teacher_scores)
-    squares = functional.mse_loss(_wide(student_scores), _wide(teacher_scores.detach()), reduction="none")
+    squares = functional.mse_loss(wide(student_scores), wide(teacher_scores.detach()), reduction="none")
     return squares.masked_fill(~pairs, 0).sum() / (pairs.sum() * squares.shape[1])
 
 
@@ -66,7 +66,7 @@ def hidden_state_loss(student_states: Tensor, teacher_states: Tensor, attention_
         tensor(9.)
     """
     _require_same_shape(student_states, teacher_states)
-    squares = functional.mse_loss(_wide(student_states), _wide(teacher_states.detach()), reduction="none").mean(dim=-1)
+    squares = functional.mse_loss(wide(student_states), wide(teacher_states.detach()), reduction="none").mean(dim=-1)
     real = attention_mask.bool()
     return squares.masked_fill(~real, 0).sum() / real.sum()
 
@@ -199,12 +199,12 @@ def weighted_mean(losses: Sequence[Tensor], weights: Tensor) -> Tensor:
 
 def _log_attention(scores: Tensor, pairs: Tensor) -> Tensor:
     """Return the logarithm of the softmax of each row over the tokens that may be seen."""
-    wide = _wide(scores)
+    widened = wide(scores)
     # Not minus infinity: a row in which nothing may be seen would become NaN.
-    return functional.log_softmax(wide.masked_fill(~pairs, torch.finfo(wide.dtype).min), dim=-1)
+    return functional.log_softmax(widened.masked_fill(~pairs, torch.finfo(widened.dtype).min), dim=-1)
 
 
-def _wide(tensor: Tensor) -> Tensor:
+def wide(tensor: Tensor) -> Tensor:
     """Return the tensor in float32 where it has fewer bits."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 

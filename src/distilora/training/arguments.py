@@ -15,6 +15,7 @@ _LEARNING_RATES: dict[MethodKind, tuple[float, float]] = {
     "teacher": (1e-4, 3e-5),
     "student": (1e-4, 5e-5),
     "lora": (1e-3, 5e-4),
+    "joint": (1e-4, 5e-5),
 }
 
 

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
-from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback
+from torch import Tensor, nn
+from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback, TrainerCallback
 
-from distilora.config import TrainingSettings
+from distilora.config import LoraSettings, TrainingSettings
 from distilora.data.batches import LabelledRows
 from distilora.losses.objective import Objective
+from distilora.models.allocation import RankAllocation, orthogonality_penalty
 from distilora.models.embeddings import keep_seen_rows, restore_all_rows
 from distilora.models.first_token import first_token_only
 from distilora.models.loading import quietly
+from distilora.training.adaptive_rank import AllocateRank, GrowRank
 from distilora.training.arguments import training_arguments
 from distilora.training.callbacks import FiniteLoss, ProgressBar, TrainingClock, TrainingMemory
 from distilora.training.checkpoints import CheckpointSeal, last_checkpoint, private_folder, read_state
-from distilora.training.trainer import DistillationTrainer, LiveTeacher, Scores
+from distilora.training.layer_matching import LiveTeacher
+from distilora.training.monitor import TrainingMonitor, stopped_by_monitor
+from distilora.training.records import Event
+from distilora.training.trainer import DistillationTrainer, Scores
+from distilora.training.unfreezing import GradualUnfreezing
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +46,10 @@ class TrainingTask:
     title: str
     """What the progress bar is called."""
     teacher: LiveTeacher | None = None
+    adapters: LoraSettings | None = None
+    """Of a model with adapters that peft holds: whether and how their ranks adapt."""
+    callbacks: Sequence[TrainerCallback] = ()
+    """Further ones."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,10 @@ class Training:
     best_epoch: int
     log: tuple[dict[str, Any], ...]
     """What ``transformers.Trainer`` logged, in order."""
+    events: tuple[Event, ...] = ()
+    """What the monitor saw, in order."""
+    ranks: tuple[float, ...] = ()
+    """Of adapters whose rank adapts: the rank trained in each epoch, on average over the adapters."""
 
 
 def train_model(model: nn.Module, task: TrainingTask, *, scores: Scores) -> Training:
@@ -99,9 +113,6 @@ def _train_seen_rows_only(model: nn.Module, rows: LabelledRows) -> bool:
 def _trainer(
     model: nn.Module, task: TrainingTask, bar: ProgressBar, *, scores: Scores, epochs: int | None
 ) -> DistillationTrainer:
-    callbacks: list[Any] = [TrainingClock(), TrainingMemory(), FiniteLoss(), CheckpointSeal(), bar]
-    if task.settings.patience:
-        callbacks.append(EarlyStoppingCallback(early_stopping_patience=task.settings.patience))
     trainer = DistillationTrainer(
         model,
         args=training_arguments(task.settings, folder=task.folder, seed=task.seed, epochs=epochs),
@@ -110,15 +121,44 @@ def _trainer(
         validation=task.validation,
         scores=scores,
         teacher=task.teacher,
-        callbacks=callbacks,
+        balanced_sampling=task.settings.balanced_sampling,
+        layer_decay=task.settings.layer_decay,
+        penalty=_penalty(model, task),
+        callbacks=[*_callbacks(task), CheckpointSeal(), bar],
     )
     trainer.remove_callback(PrinterCallback)  # it prints every entry of the log
     return trainer
 
 
+def _callbacks(task: TrainingTask) -> list[TrainerCallback]:
+    """Return what watches and steers a training; all of them write to a checkpoint before it is sealed."""
+    settings, adapters = task.settings, task.adapters
+    # Where weights adapt, the total stays near its start whatever the terms do.
+    watched = "loss" if task.objective.weights.balance == "fixed" else f"loss_{next(iter(task.objective.fixed))}"
+    callbacks = [TrainingClock(), TrainingMemory(), TrainingMonitor(settings.monitor, loss=watched), FiniteLoss()]
+    if settings.unfreeze:
+        callbacks.append(GradualUnfreezing())
+    if adapters is not None and adapters.rank == "grow":
+        callbacks.append(GrowRank(largest=adapters.largest_rank))
+    if adapters is not None and adapters.adalora:
+        callbacks.append(AllocateRank(RankAllocation()))
+    if settings.patience:
+        callbacks.append(EarlyStoppingCallback(early_stopping_patience=settings.patience))
+    return [*callbacks, *task.callbacks]
+
+
+def _penalty(model: nn.Module, task: TrainingTask) -> Callable[[], Tensor] | None:
+    """Return what is added to every step's loss: of AdaLoRA, how far its directions are from orthonormal ones."""
+    if task.adapters is None or not task.adapters.adalora:
+        return None
+    return lambda: RankAllocation().orthogonality * orthogonality_penalty(model)
+
+
 def _epochs_when_stopped(checkpoint: Path | None) -> int | None:
     """Return how many epochs a training took that had already stopped early, or nothing where it had not."""
     state = read_state(checkpoint) if checkpoint else None
+    if state and stopped_by_monitor(state):
+        return round(float(state["epoch"]))
     stopping = (state or {}).get("stateful_callbacks", {}).get("EarlyStoppingCallback")
     if not state or not stopping:
         return None
@@ -128,15 +168,16 @@ def _epochs_when_stopped(checkpoint: Path | None) -> int | None:
 
 def _training(trainer: DistillationTrainer) -> Training:
     # A resumed trainer has put new ones in the place of ours.
-    callbacks = trainer.callback_handler.callbacks
-    clock = next(callback for callback in callbacks if isinstance(callback, TrainingClock))
-    memory = next(callback for callback in callbacks if isinstance(callback, TrainingMemory))
+    found = {type(callback): callback for callback in trainer.callback_handler.callbacks}
     evaluations: Sequence[dict[str, Any]] = [entry for entry in trainer.state.log_history if "eval_macro_f1" in entry]
     best = max(evaluations, key=lambda entry: entry["eval_macro_f1"])  # the first of equals, as the trainer keeps it
+    ranks = found.get(GrowRank) or found.get(AllocateRank)
     return Training(
-        seconds=clock.seconds,
-        memory_mib=memory.peak_mib,
+        seconds=found[TrainingClock].seconds,
+        memory_mib=found[TrainingMemory].peak_mib,
         epochs=round(evaluations[-1]["epoch"]),
         best_epoch=round(best["epoch"]),
         log=tuple(trainer.state.log_history),
+        events=found[TrainingMonitor].events,
+        ranks=tuple(float(rank) for _, rank in ranks.history) if ranks else (),
     )

@@ -2,43 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import PreTrainedModel, Trainer
+from transformers import Trainer
 
 from distilora.data.batches import EpochLoader, LabelledRows, LengthSortedBatches
-from distilora.losses.objective import LayerStates, Objective
-from distilora.losses.terms import cosine_hidden_loss
+from distilora.data.class_sampling import BalancedBatches
+from distilora.losses.balancing import balancer
+from distilora.losses.objective import UNLABELLED, LayerPairs, Objective
 from distilora.models.inference import compute_logits
+from distilora.models.joint import without_adapters
+from distilora.models.layers import layer_stack
+from distilora.models.subsets import only_layers
 from distilora.training.callbacks import EpochEndLog
+from distilora.training.extras import LOG_VARIANCE_RATE, KeepExtras
+from distilora.training.layer_matching import LayerMatcher, LiveTeacher
+from distilora.training.layer_rates import parameter_groups
 
 Scores = Callable[[NDArray[np.float32], NDArray[np.int64]], Mapping[str, float]]
 """From logits (rows, labels) and labels (rows,) to scores by name; ``macro_f1`` must be among them."""
 
 
-@dataclass(frozen=True, eq=False)
-class LiveTeacher:
-    """A teacher that runs beside the student, for terms that need more than its logits."""
-
-    model: PreTrainedModel
-    layers: Sequence[int]
-    """For each student layer the number, from 1, of the teacher layer that it came from."""
-
-
 class DistillationTrainer(Trainer):  # type: ignore[misc]
     """Minimises an :class:`Objective` on batches of like length; the teacher's logits come with the batch.
 
-    Every term is logged by name: its mean over the steps since the last entry in training, its mean over all rows at
-    each evaluation.
+    Every term is logged by name with its weight: the mean over the steps since the last entry in training, the mean
+    over all rows at each evaluation.
+
+    Args:
+        model: to be trained.
+        objective: the terms.
+        train: rows to learn from.
+        validation: rows that every epoch is judged on.
+        scores: of the validation rows.
+        teacher: that runs live; absent where no term looks inside.
+        balanced_sampling: how far rare classes come more often, see :mod:`distilora.data.class_sampling`.
+        layer_decay: learning rate of a layer in that of the layer above it.
+        penalty: added to the loss of every step, such as AdaLoRA's.
+        callbacks: of the trainer.
+        options: of ``transformers.Trainer``.
     """
 
     control: Any
+    optimizer: Any
 
     def __init__(  # noqa: PLR0913 - the trainer's own arguments, and ours
         self,
@@ -49,102 +61,205 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
         validation: LabelledRows,
         scores: Scores,
         teacher: LiveTeacher | None = None,
+        balanced_sampling: float = 0.0,
+        layer_decay: float = 1.0,
+        penalty: Callable[[], Tensor] | None = None,
+        callbacks: list[Any] | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(model, train_dataset=train, eval_dataset=validation, **options)
+        self._balancer = balancer(objective.weights.balance, list(objective.fixed))
+        self._matcher = None if teacher is None else LayerMatcher(teacher, model)
+        self._extras = nn.ModuleDict({"balancer": self._balancer})
+        if self._matcher is not None:
+            self._extras["matcher"] = self._matcher
+        kept = [KeepExtras(self._extras), *(callbacks or [])]
+        super().__init__(model, train_dataset=train, eval_dataset=validation, callbacks=kept, **options)
         self.add_callback(EpochEndLog)
         self.model_accepts_loss_kwargs = False  # our terms are means over the batch, not sums to be divided
         self._objective = objective
         self._train_rows = train
         self._validation_rows = validation
         self._scores = scores
-        self._teacher = teacher
+        self._balanced_sampling = balanced_sampling
+        self._layer_decay = layer_decay
+        self._penalty = penalty
+        self._extras.to(self.args.device)
         if teacher is not None:
             teacher.model.to(self.args.device)
-        self._term_sums: dict[str, Tensor] = {}
-        self._term_steps = 0
+        self._sums: dict[str, Tensor] = {}
+        self._steps = 0
+        self._epoch = 0
+
+    def train(self, *arguments: Any, **options: Any) -> Any:
+        """Train as ``transformers.Trainer`` does, listening to the layers where a term looks inside."""
+        with ExitStack() as listening:
+            if self._matcher is not None:
+                listening.enter_context(self._matcher.listening())
+            return super().train(*arguments, **options)
 
     def get_train_dataloader(self) -> EpochLoader:
         """Return the loader of this process's share of the batches."""
-        batches = LengthSortedBatches(
-            self._train_rows.texts.lengths,
-            batch_size=self.args.per_device_train_batch_size,
-            seed=self.args.data_seed,
-            rank=self.args.process_index,
-            processes=self.args.world_size,
+        rows = self._train_rows
+        shared = {
+            "batch_size": self.args.per_device_train_batch_size,
+            "seed": self.args.data_seed,
+            "rank": self.args.process_index,
+            "processes": self.args.world_size,
+        }
+        if self._balanced_sampling:
+            batches: LengthSortedBatches = BalancedBatches(
+                rows.texts.lengths, _classes(rows), power=self._balanced_sampling, **shared
+            )
+        else:
+            batches = LengthSortedBatches(rows.texts.lengths, **shared)
+        return EpochLoader(rows, batches)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> Any:
+        """Return the optimizer: layer by layer where rates fall, and with what learns beside the model."""
+        if self.optimizer is not None:
+            return self.optimizer
+        if self._layer_decay < 1:
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            self.optimizer = kind(self._layer_groups(), **options)
+        else:
+            super().create_optimizer(model)
+        for part, rate in (("balancer", LOG_VARIANCE_RATE), ("matcher", self.args.learning_rate)):
+            learnt = list(self._extras[part].parameters()) if part in self._extras else []
+            if learnt:
+                self.optimizer.add_param_group({"params": learnt, "lr": rate, "weight_decay": 0.0})
+        return self.optimizer
+
+    def _layer_groups(self) -> list[dict[str, Any]]:
+        return parameter_groups(
+            self.model,
+            learning_rate=self.args.learning_rate,
+            decay=self._layer_decay,
+            weight_decay=self.args.weight_decay,
+            decayed=self.get_decay_parameter_names(self.model),
         )
-        return EpochLoader(self._train_rows, batches)
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, **_: Any
     ) -> Tensor | tuple[Tensor, Any]:
         """Return the weighted sum of the objective's terms, shape (); with the model's outputs where asked."""
+        self._end_epoch_of_balancer()
+        passes = 2 if self._objective.r_drop else 1
+        if passes == 2:  # in one batch: dropout draws for each row
+            inputs = {name: torch.cat([tensor, tensor]) for name, tensor in inputs.items()}
         labels, teacher_logits = inputs.pop("labels"), inputs.pop("teacher_logits", None)
-        outputs = model(**inputs, output_hidden_states=self._teacher is not None)
-        states = None if self._teacher is None else _layer_states(self._teacher, inputs, outputs)
-        terms = self._objective.terms(outputs.logits, labels, teacher_logits=teacher_logits, states=states)
-        self._remember(terms)
-        loss = self._objective.total(terms)
+        adapted = model(**inputs).logits if self._objective.adapted else None
+        outputs, pairs = self._answers(model, inputs)
+        terms = self._objective.terms(
+            outputs.logits, labels, teacher_logits=teacher_logits, adapted_logits=adapted, passes=passes
+        )
+        if pairs is not None:
+            terms |= self._objective.pair_terms(pairs)
+        balanced = self._balancer.weigh(terms, self._objective.fixed, observe=True)
+        self._remember(terms, balanced.weights)
+        loss = balanced.total if self._penalty is None else balanced.total + self._penalty()
         return (loss, outputs) if return_outputs else loss
 
-    def _remember(self, terms: Mapping[str, Tensor]) -> None:
-        for name, term in terms.items():
-            self._term_sums[name] = self._term_sums.get(name, torch.zeros_like(term)) + term.detach()
-        self._term_steps += 1
+    def _answers(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> tuple[Any, LayerPairs | None]:
+        """Return what the model says of a batch in training, where it has a second function without its adapters."""
+        with ExitStack() as plain:
+            if self._objective.adapted:
+                plain.enter_context(without_adapters(model))
+            outputs = model(**inputs, output_hidden_states=self._matcher is not None)
+        if self._matcher is None:
+            return outputs, None
+        with self.accelerator.autocast():
+            return outputs, self._matcher.match(inputs, observe=True)
 
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log, with the mean of every term since the last entry beside the training loss."""
+    def _end_epoch_of_balancer(self) -> None:
+        epoch = int(self.state.epoch or 0)
+        if epoch > self._epoch:
+            self._balancer.end_epoch()
+        self._epoch = epoch
+
+    def _remember(self, terms: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+        found = {f"loss_{name}": term.detach() for name, term in terms.items()}
+        found |= {f"weight_{name}": weight.detach() for name, weight in weights.items()}
+        for name, value in found.items():
+            self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value
+        self._steps += 1
+
+    def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
+        """Log, with the mean of every term and weight since the last entry beside the training loss."""
         if "loss" in logs:
-            logs.update({f"loss_{name}": float(total) / self._term_steps for name, total in self._term_sums.items()})
-            self._term_sums, self._term_steps = {}, 0
+            logs.update({name: float(total) / self._steps for name, total in self._sums.items()})
+            if self._matcher is not None:
+                logs["pair_weights"] = self._matcher.weights.tolist()
+            self._sums, self._steps = {}, 0
         super().log(logs, start_time)
 
-    def evaluate(self, *_: Any, metric_key_prefix: str = "eval", **__: Any) -> dict[str, float]:
+    def evaluate(self, *_: Any, metric_key_prefix: str = "eval", **__: Any) -> dict[str, Any]:
         """Return the scores and the loss terms of the validation rows, and log them."""
         rows = self._validation_rows
         logits = compute_logits(self.model, rows.texts, bf16=self.args.bf16)
-        terms = self._objective.terms(
-            torch.from_numpy(logits),
-            torch.from_numpy(rows.labels),
-            teacher_logits=None if rows.teacher_logits is None else torch.from_numpy(rows.teacher_logits),
-        )
-        terms.update(self._validation_hidden_term())
-        found = {**self._scores(logits, rows.labels), "loss": float(self._objective.total(terms))}
+        terms = self._validation_terms(logits)
+        total = self._balancer.weigh(terms, self._objective.fixed, observe=False).total.detach()
+        found: dict[str, Any] = {**self._scores(logits, rows.labels), "loss": float(total)}
         found.update({f"loss_{name}": float(term) for name, term in terms.items()})
+        if self._objective.adapted:
+            found["layer_macro_f1"] = self._scores_by_layer()
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
+    def _validation_terms(self, logits: NDArray[np.float32]) -> dict[str, Tensor]:
+        rows = self._validation_rows
+        said, adapted = torch.from_numpy(logits), None
+        if self._objective.adapted:
+            with without_adapters(self.model):
+                said, adapted = torch.from_numpy(compute_logits(self.model, rows.texts, bf16=self.args.bf16)), said
+        terms = self._objective.terms(
+            said,
+            torch.from_numpy(rows.labels),
+            teacher_logits=None if rows.teacher_logits is None else torch.from_numpy(rows.teacher_logits),
+            adapted_logits=adapted,
+        )
+        return {**terms, **self._validation_pair_terms()}
+
     @torch.inference_mode()
-    def _validation_hidden_term(self) -> dict[str, Tensor]:
-        """Return the hidden-state term of all validation rows by name, where a teacher runs live."""
-        if self._teacher is None:
+    def _validation_pair_terms(self) -> dict[str, Tensor]:
+        """Return the terms that look inside, over all validation rows, by name, where a teacher runs live."""
+        if self._matcher is None:
             return {}
         texts = self._validation_rows.texts
         batches = LengthSortedBatches(texts.lengths, batch_size=self.args.per_device_eval_batch_size, seed=0)
         self.model.eval()
-        total = tokens = torch.zeros((), device=self.args.device)
-        for rows in batches:
-            ids, mask = (torch.from_numpy(array).to(self.args.device) for array in texts.padded(rows))
-            inputs = {"input_ids": ids, "attention_mask": mask}
-            states = _layer_states(self._teacher, inputs, self.model(**inputs, output_hidden_states=True))
-            total = total + mask.sum() * cosine_hidden_loss(states.student, states.teacher, mask)
-            tokens = tokens + mask.sum()
-        return {"cosine_hidden": (total / tokens).cpu()}
+        totals: dict[str, Tensor] = {}
+        tokens = torch.zeros((), device=self.args.device)
+        with self.accelerator.autocast():
+            for rows in batches:
+                ids, mask = (torch.from_numpy(array).to(self.args.device) for array in texts.padded(rows))
+                inputs = {"input_ids": ids, "attention_mask": mask}
+                self.model(**inputs, output_hidden_states=True)
+                terms = self._objective.pair_terms(self._matcher.match(inputs, observe=False))
+                for name, term in terms.items():
+                    totals[name] = totals.get(name, torch.zeros_like(term)) + mask.sum() * term
+                tokens = tokens + mask.sum()
+        return {name: (total / tokens).cpu() for name, total in totals.items()}
+
+    def _scores_by_layer(self) -> list[float]:
+        """Return the macro-F1 of the validation rows that the model has after each of its layers, from the first on."""
+        rows, depth = self._validation_rows, len(layer_stack(self.model))
+        found = []
+        for last in range(1, depth + 1):
+            with only_layers(self.model, range(1, last + 1)):
+                logits = compute_logits(self.model, rows.texts, bf16=self.args.bf16)
+            found.append(float(self._scores(logits, rows.labels)["macro_f1"]))
+        return found
 
     def floating_point_ops(self, inputs: dict[str, Tensor]) -> int:  # noqa: ARG002
         """Return 0: the count is nowhere shown, and walking all parameters for it costs a millisecond a step."""
         return 0
 
 
-def _layer_states(teacher: LiveTeacher, inputs: Mapping[str, Tensor], outputs: Any) -> LayerStates:
-    """Return the student's hidden states, from its ``outputs``, and the teacher's for the same ``inputs``."""
-    with torch.no_grad():
-        states = teacher.model(**inputs, output_hidden_states=True).hidden_states
-    # hidden_states begins with the embeddings, so layer n stands at index n.
-    return LayerStates(
-        student=torch.stack(outputs.hidden_states[1:]),
-        teacher=torch.stack([states[number] for number in teacher.layers]),
-        attention_mask=inputs["attention_mask"],
-    )
+def _classes(rows: LabelledRows) -> NDArray[np.int64]:
+    """Return the class of each row, shape (rows,): the teacher's where nobody gave a label."""
+    if rows.teacher_logits is None:
+        return rows.labels
+    classes: NDArray[np.int64] = np.where(rows.labels == UNLABELLED, rows.teacher_logits.argmax(axis=1), rows.labels)
+    return classes
