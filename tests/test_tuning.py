@@ -320,13 +320,13 @@ def test_a_search_of_which_no_trial_came_to_its_end_writes_no_experiment(tmp_pat
     tuning = found(None, None)
     assert write_tuning(tmp_path, tuning, ExperimentSettings()) is None
     assert not (tmp_path / TUNED_FILE).exists()
-    assert "lora: no trial came to its end (0 trials to their end, 2 pruned)" in describe_tuning(tuning, None)
+    assert "lora: no trial came to its end (trials: 0 to their end, 2 pruned)" in describe_tuning(tuning, None)
 
 
 def test_the_summary_says_what_was_gained_and_that_it_flatters():
     told = describe_tuning(found(0.5, None, 0.625, settings=BEST), Path("out/tuned.toml"))
     assert (
-        "lora: validation macro-F1 0.625 (trial 3; its own settings have 0.500); 2 trials to their end, 1 pruned"
+        "lora: validation macro-F1 0.625 (trial 3; its own settings have 0.500); trials: 2 to their end, 1 pruned"
         in told
     )
     assert "training.learning_rate = 0.002" in told

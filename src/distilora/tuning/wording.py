@@ -48,12 +48,12 @@ def caution(trials: int) -> Sequence[str]:
         return ["A score is of the validation rows alone."]
     return [
         f"Each score is the best of {trials} on the validation rows that picked it, so it is higher than it will be on "
-        "other rows, the more so the fewer rows there are. No test row was looked at."
+        "other rows, the more so the fewer rows there are. No trial saw a test row."
     ]
 
 
 def _method_lines(search: MethodSearch) -> list[str]:
-    counts = f"{search.count('complete')} trials to their end, {search.count('pruned')} pruned"
+    counts = f"trials: {search.count('complete')} to their end, {search.count('pruned')} pruned"
     rarer: dict[TrialState, str] = {"void": "void", "interrupted": "interrupted and made anew"}
     for state, word in rarer.items():
         if search.count(state):
