@@ -25,12 +25,14 @@ class LengthSortedBatches(Sampler[list[int]]):
     """Batches of like length in random order: a pure function of lengths, seed, epoch and rank.
 
     Every epoch draws anew which texts of equal length stand together and the order of the batches. With several
-    processes all of them compute the same batches and each takes every ``processes``-th, so that none sees a row twice.
-    What is over when the batches do not divide evenly is left to the next epoch's draw.
+    processes all of them compute the same batches and each takes its share of every one: texts ``rank``,
+    ``rank + processes`` and so on, of like length as well. So a step sees the same texts, and an epoch has as many
+    steps, on any number of processes; only the last of an epoch may have fewer texts than there are processes, and is
+    then shown to more than one.
 
     Args:
         lengths: tokens of each text, shape (texts,).
-        batch_size: texts a batch; the last of an epoch may be smaller.
+        batch_size: texts a batch, of all processes together; the last of an epoch may be smaller.
         seed: of the draws.
         rank: number of this process, from 0.
         processes: how many there are.
@@ -56,18 +58,18 @@ class LengthSortedBatches(Sampler[list[int]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Return the number of batches of this process in an epoch."""
-        return -(-len(self.lengths) // self.batch_size) // self.processes
+        """Return the number of batches in an epoch."""
+        return -(-len(self.lengths) // self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Yield the positions of each batch of the epoch."""
+        """Yield the positions of this process's share of each batch of the epoch."""
         draw = np.random.default_rng([self.seed, self.epoch])
         shuffled = draw.permutation(len(self.lengths))
         by_length = shuffled[np.argsort(self.lengths[shuffled], kind="stable")]
         batches = [by_length[start : start + self.batch_size] for start in range(0, len(by_length), self.batch_size)]
-        order = draw.permutation(len(batches))[: len(self) * self.processes]
-        for index in order[self.rank :: self.processes]:
-            yield batches[index].tolist()
+        for index in draw.permutation(len(batches)):
+            batch = batches[index].tolist()
+            yield batch[self.rank :: self.processes] or [batch[self.rank % len(batch)]]
 
 
 @dataclass(frozen=True, eq=False)

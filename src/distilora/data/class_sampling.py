@@ -93,14 +93,14 @@ def _next_rows(rows: NDArray[np.int64], quota: int, *, seed: list[int], epoch: i
 class BalancedBatches(LengthSortedBatches):
     """Batches of like length, drawn from :func:`balanced_rows` of the epoch, as long and as many as without balance.
 
-    With several processes all of them compute the same batches, and each takes every ``processes``-th. The same row may
+    With several processes all of them compute the same batches, and each takes its share of every one. The same row may
     stand in a batch more than once, as its copies are equally long.
 
     Args:
         lengths: tokens of each text, shape (texts,).
         labels: index of each text's class, shape (texts,).
         power: see :func:`class_shares`.
-        batch_size: texts a batch; the last of an epoch may be smaller.
+        batch_size: texts a batch, of all processes together; the last of an epoch may be smaller.
         seed: of the draws.
         rank: number of this process, from 0.
         processes: how many there are.
@@ -129,7 +129,7 @@ class BalancedBatches(LengthSortedBatches):
         self.power = power
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Yield the rows of each batch of the epoch."""
+        """Yield this process's share of the rows of each batch of the epoch."""
         rows = balanced_rows(self.labels, power=self.power, seed=self.seed, epoch=self.epoch)
         batches = LengthSortedBatches(
             self.lengths[rows], batch_size=self.batch_size, seed=self.seed, rank=self.rank, processes=self.processes
