@@ -14,7 +14,7 @@ from distilora.config import ReportSettings
 from distilora.evaluation.metrics import evaluate_logits
 from distilora.report.evidence import Evidence
 from distilora.runs import DataIdentity, EncoderIdentity, HistoryEntry, Result, RunRecord
-from evidence_cases import costs_of, layers_of, noise_of, rows_of, suites_of
+from evidence_cases import costs_of, layers_of, noise_of, rows_of, search_of, suites_of
 
 ROWS = 240
 NAMES = ("hate speech", "offensive", "neither")
@@ -148,7 +148,10 @@ def nameless(record: RunRecord) -> RunRecord:
 def usual_evidence(
     runs: Sequence[RunRecord] | None = None, *, goal: str = "f1", settings: ReportSettings | None = None
 ) -> Evidence:
-    """Return all that can be measured of these runs, or of the usual ones: costs, noise, layers, suites and texts."""
+    """Return all that can be measured of these runs, or of the usual ones: costs, noise, layers, suites and texts.
+
+    The layers of a method called ``searched`` were searched.
+    """
     valid = [one for one in (usual_runs() if runs is None else runs) if one.result.test is not None]
     models = [one for one in valid if one.result.kind != "baseline"]
     firsts = {one.result.method: one for one in reversed(models)}  # a run for each method, its first
@@ -156,6 +159,9 @@ def usual_evidence(
         costs=costs_of(list(firsts.values())),
         noise={(one.result.method, one.result.seed): noise_of(one) for one in models},
         layers=tuple(layers_of(one, compared=models) for one in models if one.result.kind == "teacher"),
+        searches={
+            (one.result.method, one.result.seed): search_of(one) for one in models if one.result.method == "searched"
+        },
         suites=suites_of(list(firsts.values())),
         test_rows=rows_of(valid[0]),
         settings=settings or ReportSettings(),

@@ -187,5 +187,5 @@ def test_a_search_is_read_as_it_was_written(found: LayerSearch, tmp_path: Path) 
     write_layer_search(tmp_path, found)
     assert read_layer_search(tmp_path) == found
     (tmp_path / LAYER_SEARCH_FILE).write_text('{"format": 2}')
-    with pytest.raises(RunError, match="layer-search.json: not readable"):
+    with pytest.raises(RunError, match=r"layer-search\.json: not readable"):
         read_layer_search(tmp_path)

@@ -66,6 +66,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of an experiment with all evidence, two seeds, and a method of which one seed is void."""
     folder = tmp_path_factory.mktemp("numbers")
     runs = [*usual_runs(seeds=2), run("even-lora", good=1.7), run("even-lora", seed=1, void="loss is not finite")]
+    runs += [run("searched", seed=seed, layers=layers) for seed, layers in enumerate([(1, 4, 6), (1, 2, 6)])]
     adapting = {"teacher": balanced, "odd": matched, "even-lora": joint, "lora": grown}
     runs = [
         replace(one, history=make(one.result.seed).history) if (make := adapting.get(one.result.method)) else one
@@ -133,7 +134,7 @@ def test_every_number_in_every_table_of_the_report_stands_in_comparison_json(wri
     pages = {None: written / "report.html"} | {
         path.parent.name: path for path in written.glob("*/report.html") if path.parent.name in methods
     }
-    assert len(pages) == 6  # of all; teacher, odd, lora, even-lora and the void even
+    assert len(pages) == 7  # of all; teacher, odd, lora, even-lora, searched and the void even
     told = 0
     for owner, path in pages.items():
         for table in Tables(path.read_text(encoding="utf-8")).found:

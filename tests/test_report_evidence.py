@@ -19,13 +19,14 @@ from distilora.config import ReportSettings
 from distilora.errors import RunError
 from distilora.evaluation.costs import COSTS_FILE, write_costs
 from distilora.evaluation.labelled_texts import LabelledTexts, read_labelled_texts, write_labelled_texts
+from distilora.evaluation.layer_searches import LAYER_SEARCH_FILE, write_layer_search
 from distilora.evaluation.robustness.answers import NOISE_FILE, write_answers
 from distilora.files import write_whole
 from distilora.report import compare_runs, read_evidence
 from distilora.report.evidence import SETTINGS_FILE, TEST_ROWS_FILE, keep_test_rows, write_report_settings
 from distilora.runs import RunRecord, complete_run, load_experiment, run_folder, run_sha256, with_labels
-from evidence_cases import costs_of, layers_of, noise_of, rows_of, suites_of
-from report_cases import NAMES, usual_runs
+from evidence_cases import costs_of, layers_of, noise_of, rows_of, search_of, suites_of
+from report_cases import NAMES, run, usual_runs
 from tiny_bundle import save_tiny_bundle
 
 TRAINED = ("teacher", "odd", "lora")
@@ -132,6 +133,18 @@ def test_of_a_teacher_that_was_trained_again_layers_go_and_suites_whose_changes_
     assert [layers.seed for layers in found.layers] == [1]
     assert found.suites == ()
     assert [costs.method for costs in found.costs.methods] == ["odd", "lora"]
+
+
+def test_a_search_is_read_where_the_student_is_made_of_its_layers(tmp_path: Path) -> None:
+    runs = save(tmp_path, [run("searched", seed=seed, layers=(1, 4, 6)) for seed in (0, 1, 2)])
+    for record in runs[:2]:
+        write_layer_search(record.folder, search_of(record))
+    other = search_of(runs[1]).best[1]
+    write_layer_search(runs[1].folder, search_of(runs[1]).model_copy(update={"chosen": other}))
+    assert read_evidence(tmp_path, runs).searches == {("searched", 0): search_of(runs[0])}
+    (runs[0].folder / LAYER_SEARCH_FILE).write_text("{}")
+    with pytest.raises(RunError, match=r"layer-search\.json: not readable"):
+        read_evidence(tmp_path, runs)
 
 
 def test_where_none_of_the_methods_is_there_any_more_there_are_no_costs(experiment: Path) -> None:

@@ -14,6 +14,7 @@ from distilora.report.sections.costs import costs_section
 from distilora.report.sections.differences import differences_section
 from distilora.report.sections.errors import errors_section
 from distilora.report.sections.groups import groups_section
+from distilora.report.sections.layer_search import layer_search_section
 from distilora.report.sections.layers import layers_section
 from distilora.report.sections.precision_recall import precision_recall_section
 from distilora.report.sections.provenance import provenance_section, void_section
@@ -45,6 +46,7 @@ def build_document(comparison: Comparison, records: Sequence[RunRecord]) -> Docu
         robustness_section(comparison),
         errors_section(comparison),
         layers_section(comparison),
+        layer_search_section(comparison),
         adapted_section(comparison),
         _pages_section(comparison),
         provenance_section(comparison, records),

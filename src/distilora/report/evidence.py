@@ -20,9 +20,11 @@ from distilora.evaluation.assessments import Assessment
 from distilora.evaluation.costs import ExperimentCosts, read_costs
 from distilora.evaluation.kept import read_kept
 from distilora.evaluation.labelled_texts import LabelledTexts, read_labelled_texts, write_labelled_texts
+from distilora.evaluation.layer_searches import read_layer_search
 from distilora.evaluation.robustness.answers import NoisyAnswers, read_answers
 from distilora.files import write_whole
 from distilora.layout import BUNDLE_FOLDER
+from distilora.models.search_records import LayerSearch
 from distilora.report.comparing.answers import is_valid
 from distilora.runs import RunRecord, run_sha256
 
@@ -42,6 +44,8 @@ class Evidence:
     noise: Mapping[tuple[str, int], NoisyAnswers] = field(default_factory=dict)
     """By method and seed."""
     layers: tuple[LayerAnalysis, ...] = ()
+    searches: Mapping[tuple[str, int], LayerSearch] = field(default_factory=dict)
+    """For the layers of a student, by method and seed."""
     suites: tuple[Assessment, ...] = ()
     test_rows: LabelledTexts | None = None
     settings: ReportSettings = field(default_factory=ReportSettings)
@@ -72,6 +76,7 @@ def read_evidence(folder: Path, records: Sequence[RunRecord]) -> Evidence:
         costs=_costs(folder, present),
         noise=_noise(present),
         layers=_layers(present),
+        searches=_searches(present),
         suites=tuple(_suites(folder, present)),
         test_rows=_test_rows(folder / TEST_ROWS_FILE, present),
         settings=kept.report,
@@ -163,6 +168,12 @@ def _layers(present: _Present) -> tuple[LayerAnalysis, ...]:
             )
             found.append(analysis.model_copy(update={"compared": compared}))
     return tuple(found)
+
+
+def _searches(present: _Present) -> dict[tuple[str, int], LayerSearch]:
+    """Return the searches whose layers are those that the run's student is made of."""
+    found = {key: read_layer_search(run.folder) for key, run in present.runs.items()}
+    return {key: one for key, one in found.items() if one and one.numbers == present.runs[key].result.layers}
 
 
 def _suites(folder: Path, present: _Present) -> list[Assessment]:

@@ -20,7 +20,7 @@ from distilora.evaluation.significance import PairTest
 from distilora.records import Record
 from distilora.report.adapting_records import Adapted, SeedEvent
 from distilora.report.layer_records import LayerMeans
-from distilora.report.run_records import MadeWith, SeedRow
+from distilora.report.run_records import MadeWith, SeedRow, SeedSearch
 from distilora.runs import DataIdentity, RunKind
 
 Flag = Literal["one class", "below majority", "not above tfidf"]
@@ -161,6 +161,9 @@ class MethodRow(Record):
     class_changes: tuple[ClassChange, ...] = ()
     """Recall of each class against the teacher's; empty for the teacher and baselines."""
     layers: tuple[int, ...] | None = None
+    """Absent where all are kept, or seeds differ."""
+    layer_searches: tuple[SeedSearch, ...] = ()
+    """Of each valid run whose layers were searched."""
     adapted: Adapted = Adapted()
     """Of the valid runs."""
     events: tuple[SeedEvent, ...] = ()

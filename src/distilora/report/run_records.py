@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from distilora.models.search_records import LayerSearch
 from distilora.records import Record
 from distilora.runs import EncoderIdentity
 
@@ -32,6 +33,13 @@ class SeedRow(Record):
     training_seconds: float | None
     training_memory_mib: float | None
     """The most memory held in training."""
+
+
+class SeedSearch(Record):
+    """How the layers of one valid run's student were searched."""
+
+    seed: int
+    search: LayerSearch
 
 
 class MadeWith(Record):

@@ -15,7 +15,7 @@ from distilora.report.comparing.layers import layer_means
 from distilora.report.comparing.probabilities import probability_fields
 from distilora.report.comparing.recommendation import recommend
 from distilora.report.comparing.scores import score, score_fields
-from distilora.report.comparing.seeds import made_with, seed_rows
+from distilora.report.comparing.seeds import common_layers, layer_searches, made_with, seed_rows
 from distilora.report.evidence import Evidence
 from distilora.report.records import MAJORITY, TFIDF, Comparison, Difference, Limits, MethodRow, VoidRun
 from distilora.runs import DataIdentity, Result, RunRecord
@@ -102,7 +102,7 @@ def _method_row(runs: Runs, answers: Answers, data: DataIdentity, *, goal: str) 
         size_bytes=told.size_bytes,
         training_seconds=seconds.mean if seconds else None,
         training_memory_mib=_highest(memory),
-        layers=told.layers,
+        layers=common_layers(valid or [told]),
         adapted=adapted(answers.runs),
         events=events(runs),
         **score_fields(answers, label_names=data.label_names),
@@ -208,13 +208,15 @@ def _by_field(
     """Return what is known of single methods: by field of their rows, by method."""
     names = comparison.data.label_names
     drops = {name: noise_drops(one, noise, classes=len(names)) for name, one in answers.items()}
+    searches = {name: layer_searches(one, evidence.searches) for name, one in answers.items()}
     if comparison.teacher is None:
-        return {"noise": drops}
+        return {"noise": drops, "layer_searches": searches}
     teacher = answers[comparison.teacher]
     others = [answers[row.method] for row in comparison.candidates if row.method != comparison.teacher]
     rows, limit = evidence.test_rows, evidence.settings.error_rows
     return {
         "noise": drops,
+        "layer_searches": searches,
         "class_changes": class_changes(teacher, others, label_names=names),
         "disagreements": disagreements(teacher, others, rows, limit=limit) if rows is not None else {},
     }

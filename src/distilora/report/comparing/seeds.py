@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from distilora.evaluation.calibration import Calibration
-from distilora.report.comparing.answers import Runs
-from distilora.report.run_records import MadeWith, SeedRow
+from distilora.models.search_records import LayerSearch
+from distilora.report.comparing.answers import Answers, Runs
+from distilora.report.run_records import MadeWith, SeedRow, SeedSearch
 from distilora.runs import Result
 
 
@@ -43,6 +44,23 @@ def _seed_row(result: Result, as_trained: Calibration | None, after: Calibration
         training_seconds=result.training_seconds,
         training_memory_mib=result.training_memory_mib,
     )
+
+
+def common_layers(results: Sequence[Result]) -> tuple[int, ...] | None:
+    """Return the layers that all runs of a method are made of; nothing where they keep all, or differ."""
+    found = {result.layers for result in results}
+    return found.pop() if len(found) == 1 else None
+
+
+def layer_searches(answers: Answers, known: Mapping[tuple[str, int], LayerSearch]) -> tuple[SeedSearch, ...]:
+    """Return how the layers of each valid run of a method were searched, by seed; empty where they were not.
+
+    Args:
+        answers: of the method.
+        known: searches by method and seed.
+    """
+    keys = [(answers.method, seed) for seed in answers.seeds]
+    return tuple(SeedSearch(seed=key[1], search=known[key]) for key in keys if key in known)
 
 
 def made_with(records: Runs) -> MadeWith:
