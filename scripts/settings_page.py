@@ -16,6 +16,7 @@ from distilora.config import (
     ExportSettings,
     LoraSettings,
     ReportSettings,
+    ResourcesSettings,
     Settings,
     SuitesSettings,
     TrainingSettings,
@@ -33,6 +34,7 @@ _TABLES: dict[str, type[Settings]] = {
     "evidence": EvidenceSettings,
     "suites": SuitesSettings,
     "report": ReportSettings,
+    "resources": ResourcesSettings,
 }
 _INTRODUCTION = f"""\
 # Settings

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +22,8 @@ from distilora.cli.options import (
     MaxSize,
     MinRecall,
     Positive,
+    RayAddress,
+    RunEngine,
     Set,
     Text,
     Unlabelled,
@@ -27,11 +31,12 @@ from distilora.cli.options import (
     require_train_extra,
     teller,
 )
-from distilora.errors import MissingExtraError
+from distilora.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
     from distilora.config import ExperimentSettings
     from distilora.data.inspection import Encode
+    from distilora.experiment.runner import Engine
     from distilora.report import Comparison
 
 
@@ -106,12 +111,16 @@ def compare(
     max_latency_ms: MaxLatency = None,
     min_recall: MinRecall = None,
     no_export: Annotated[bool, typer.Option("--no-export", help="Make no bundles.")] = False,
+    engine: RunEngine = "local",
+    ray_address: RayAddress = None,
     as_json: AsJson = False,
 ) -> None:
     """Train all methods, compare on the same rows, measure costs, recommend one, make report and bundles."""
     from distilora.config import read_experiment
+    from distilora.training.processes import main_first, processes
 
-    chosen = read_experiment(
+    read = partial(
+        read_experiment,
         experiment,
         assignments=settings or [],
         changes=changes(
@@ -133,11 +142,22 @@ def compare(
             min_recall=min_recall,
         ),
     )
+    chosen = main_first(read)
     folder = out or Path("runs") / (experiment.stem if experiment else Path(chosen.data.source).stem)
     require_train_extra()
     from distilora.api import compare as run
 
-    outcome = run(chosen, folder, export=not no_export, tell=teller(as_json=as_json))
+    if not processes().is_main:
+        logging.getLogger("distilora").setLevel(logging.ERROR)  # the main one says the same
+    outcome = run(
+        chosen,
+        folder,
+        export=not no_export,
+        engine=_engine(engine, ray_address=ray_address),
+        tell=teller(as_json=as_json),
+    )
+    if not processes().is_main:
+        return
     bundles = {name: str(path) for name, path in outcome.bundles.items()}
     _show(outcome.comparison, list(outcome.findings), outcome.report, bundles=bundles, as_json=as_json)
 
@@ -163,6 +183,23 @@ def report(
     comparison = compare_runs(records, evidence)
     path = write_report(comparison, records, experiment, evidence=evidence)
     _show(comparison, findings(comparison), path, as_json=as_json)
+
+
+def _engine(name: str, *, ray_address: str | None) -> Engine:
+    from distilora.experiment.runner import in_turn
+    from distilora.training.processes import started_together
+
+    if name == "local":
+        if ray_address is not None:
+            raise ConfigError("--ray-address: there is no Ray in --engine local; add --engine ray")
+        return in_turn
+    if started_together():
+        raise ConfigError("--engine ray: Ray starts the processes that it needs; run distilora by itself")
+    from distilora.scale.runs import RayRuns
+    from distilora.scale.session import require_ray
+
+    require_ray()  # before the comments are read
+    return RayRuns(ray_address)
 
 
 def _token_counter(experiment: ExperimentSettings) -> Encode | None:

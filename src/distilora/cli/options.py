@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -41,6 +41,13 @@ MaxLatency = Annotated[
 MinRecall = Annotated[
     float | None,
     typer.Option("--min-recall", metavar="SHARE", help="Nor one that finds fewer of the positive comments."),
+]
+RunEngine = Annotated[
+    Literal["local", "ray"],
+    typer.Option("--engine", help="local: in this process; ray: many at a time, on this machine or a cluster."),
+]
+RayAddress = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Of a Ray that runs already; absent: one is started here.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 

@@ -26,6 +26,7 @@ from distilora.config.tables import (
     EvidenceSettings,
     ExportSettings,
     ReportSettings,
+    ResourcesSettings,
     SuitesSettings,
 )
 from distilora.config.toml import to_toml
@@ -46,6 +47,7 @@ __all__ = [
     "MethodKind",
     "MethodSettings",
     "ReportSettings",
+    "ResourcesSettings",
     "Settings",
     "SuitesSettings",
     "TrainingSettings",

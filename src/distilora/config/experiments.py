@@ -26,12 +26,15 @@ from distilora.config.tables import (
     ExportSettings,
     Names,
     ReportSettings,
+    ResourcesSettings,
     SuitesSettings,
     as_list,
 )
 from distilora.errors import ConfigError
-from distilora.layout import METHOD_NAME
+from distilora.layout import METHOD_NAME, MOST_MEMBERS
 
+_LONGEST_NAME = 255
+"""Of a folder, in most file systems."""
 Seeds = Annotated[
     tuple[Annotated[int, Field(ge=0, lt=2**31)], ...],
     BeforeValidator(lambda value: [value] if isinstance(value, int) else as_list(value)),
@@ -50,6 +53,7 @@ class ExperimentSettings(Settings):
     evidence: EvidenceSettings = EvidenceSettings()
     suites: SuitesSettings = SuitesSettings()
     report: ReportSettings = ReportSettings()
+    resources: ResourcesSettings = ResourcesSettings()
     run: Names = Field((), description="methods to run; absent: teacher, odd, even, lora and those of [methods]")
     seeds: Seeds = Field((0,), description="seeds of initialisation, dropout and batch order; a run for each")
     methods: dict[str, MethodTable] = Field({}, description="own methods: [methods.NAME] like = 'odd', …")
@@ -99,6 +103,11 @@ class ExperimentSettings(Settings):
             members = tuple(name.split("+"))
             if len(set(members)) < len(members):
                 raise ConfigError(f'method "{name}": an ensemble needs each of its members once')
+            if len(members) > MOST_MEMBERS or len(name) > _LONGEST_NAME:
+                raise ConfigError(
+                    f'method "{name[:40]}…": an ensemble has at most {MOST_MEMBERS} members, whose names joined have '
+                    f"at most {_LONGEST_NAME} characters, for its folder is called so"
+                )
             return validated(MethodSettings, {"name": name, "kind": "ensemble", "members": members}, where=where)
         chain = self._ancestry(name)
         own = [self.methods[link].model_dump(exclude_unset=True) for link in chain if link in self.methods]

@@ -111,3 +111,12 @@ class ReportSettings(Settings):
     error_rows: int = Field(
         50, ge=0, le=1000, description="test comments shown in each list of doubtful rows; 0: the report has no comment"
     )
+
+
+class ResourcesSettings(Settings):
+    """``[resources]``: what each run gets of the machines where several run at a time, as on Ray."""
+
+    cpus: int = Field(1, ge=1, description="processors of a run, and its threads where training.threads is absent")
+    gpus: float = Field(0.0, ge=0, description="GPUs of a run; 0.5: two runs share one")
+    memory_mib: int | None = Field(None, ge=1, description="memory that a run may take; absent: not counted")
+    retries: int = Field(3, ge=0, le=100, description="times that a run goes on whose process vanished")

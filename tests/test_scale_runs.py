@@ -1,0 +1,123 @@
+"""Many runs on Ray: the same bits as without it, also where a worker is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from distilora.config import ExperimentSettings
+from distilora.errors import RunError, WorkerError
+from distilora.experiment.materials import prepare
+from distilora.experiment.runner import run_methods
+from distilora.runs import RunRecord, checkpoints_folder, read_logits
+from distilora.training.checkpoints import SEAL_FILE
+from tiny_experiment import tiny_settings
+
+pytest.importorskip("ray", reason="Ray is not installed: pip install 'distilora[ray]'")
+
+METHODS = ("teacher", "odd", "odd-lora", "teacher+odd")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("scale")
+
+
+@pytest.fixture(scope="module")
+def settings(home: Path) -> ExperimentSettings:
+    return tiny_settings(home, epochs=2, run=METHODS, seeds=(0, 1), training={"dropout": 0.1})
+
+
+@pytest.fixture(scope="module")
+def in_one_process(home: Path, settings: ExperimentSettings) -> list[RunRecord]:
+    return run_methods(prepare(settings), home / "one")
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Any]:
+    from distilora.scale.session import ray_session
+
+    with ray_session(address=None, processors=2) as module:
+        yield module
+
+
+def test_runs_on_ray_are_the_same_bits_in_the_same_order(
+    home: Path, settings: ExperimentSettings, in_one_process: list[RunRecord], ray: Any
+) -> None:
+    from distilora.scale.runs import RayRuns
+
+    told: list[str] = []
+    assert_same(run_methods(prepare(settings), home / "many", engine=RayRuns(), tell=told.append), in_one_process)
+    assert sum(line[0].isdigit() and "/8 " in line for line in told) == 8
+
+
+def test_a_run_whose_worker_is_killed_goes_on_and_ends_in_the_same_bits(
+    home: Path, settings: ExperimentSettings, in_one_process: list[RunRecord], ray: Any
+) -> None:
+    from distilora.scale.runs import RayRuns
+
+    folder = home / "killed"
+    killed: list[int] = []
+    killer = threading.Thread(target=kill_at_checkpoint, args=(folder, killed))
+    killer.start()
+    assert_same(run_methods(prepare(settings), folder, engine=RayRuns()), in_one_process)
+    killer.join()
+    assert killed
+
+
+def kill_at_checkpoint(folder: Path, killed: list[int]) -> None:
+    """Kill every process that trains, as soon as the odd student with seed 1 has a whole checkpoint."""
+    checkpoints = checkpoints_folder(folder, "odd", 1)
+    deadline = time.monotonic() + 120
+    while not list(checkpoints.glob(f"checkpoint-*/{SEAL_FILE}")):
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.001)
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cmdline").read_bytes().startswith(b"ray::make_alone"):
+                os.kill(int(process.name), signal.SIGKILL)
+                killed.append(int(process.name))
+        except OSError:
+            continue
+
+
+def test_a_worker_that_always_vanishes_is_told_in_one_line(
+    home: Path, settings: ExperimentSettings, in_one_process: list[RunRecord], ray: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from distilora.scale import runs
+
+    # Defined here, so that it travels to the worker by value: this file is no module there.
+    monkeypatch.setattr(runs, "make_alone", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    never = ExperimentSettings.model_validate({**settings.model_dump(exclude_unset=True), "resources": {"retries": 0}})
+    with pytest.raises(WorkerError, match=r"teacher seed \d: its process vanished more often than resources\.retries"):
+        run_methods(prepare(never), home / "vanished", engine=runs.RayRuns())
+
+
+def test_what_a_run_refuses_is_told_as_without_ray(
+    home: Path, settings: ExperimentSettings, in_one_process: list[RunRecord], ray: Any
+) -> None:
+    from distilora.scale.runs import RayRuns
+
+    changed = {**settings.model_dump(exclude_unset=True), "distillation": {"temperature": 3.0}}
+    with pytest.raises(RunError, match=r"was made with method\.distillation\.temperature = 2\.0, now it is 3\.0"):
+        run_methods(prepare(ExperimentSettings.model_validate(changed)), home / "one", engine=RayRuns())
+
+
+def assert_same(runs: list[RunRecord], others: list[RunRecord]) -> None:
+    assert [(run.result.method, run.result.seed) for run in runs] == [
+        (run.result.method, run.result.seed) for run in others
+    ]
+    measured = {"training_seconds", "training_memory_mib"}
+    for run, other in zip(runs, others, strict=True):
+        assert run.result.model_dump(exclude=measured) == other.result.model_dump(exclude=measured)
+        assert run.history == other.history
+        np.testing.assert_equal(read_logits(run.folder), read_logits(other.folder))
