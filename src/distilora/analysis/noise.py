@@ -14,13 +14,15 @@ from distilora.analysis.opening import open_model, require_same_data, shared_tra
 from distilora.data.samples import stratified_sample
 from distilora.data.tokens import EncodedTexts, chosen_texts, encode_texts
 from distilora.errors import ModelError, RunError
+from distilora.evaluation.averaging import log_mean_probabilities
 from distilora.evaluation.kept import measured_anew
 from distilora.evaluation.robustness.answers import NoisyAnswers, read_answers, write_answers
 from distilora.evaluation.robustness.noise import NOISES, noisy
+from distilora.evaluation.temperature import fit_temperature
 from distilora.experiment.materials import Materials
 from distilora.experiment.progress import Progress
 from distilora.models.inference import compute_logits
-from distilora.runs import RunRecord, run_sha256
+from distilora.runs import RunRecord, read_logits, run_sha256
 from distilora.training.arguments import uses_bf16
 from distilora.training.threads import torch_threads
 
@@ -49,6 +51,8 @@ def measure_noise(
 ) -> None:
     """Let every sound run with a model answer test texts without and with each kind of noise.
 
+    An ensemble, which has no model of its own, says the mean of what its members say, calibrated as in its run.
+
     Each run's answers are kept in its ``noise.safetensors`` as soon as they are there, so a measuring that is broken
     off goes on with the next run. What is kept stays where it is of the same run, rows and seed. All are
     answered in the precision of training, those without noise too: what differs is the noise.
@@ -68,25 +72,61 @@ def measure_noise(
     missing = [run for run in wanted if not _is_kept(run, positions, seed, tell=tell)]
     for run in missing:
         require_same_data(run, materials)
-    if not missing:
-        return
-    tell(f"noise: {len(missing)} models answer {len(positions):,} test texts, {len(NOISES)} kinds of noise")
+    trained = [run for run in missing if run.result.kind != "ensemble"]
+    if trained:
+        _ask(trained, materials, positions, seed=seed, tell=tell)
+    for run in missing:
+        if run.result.kind == "ensemble":
+            _average(run, wanted, positions, seed=seed, tell=tell)
+
+
+def _ask(
+    runs: Sequence[RunRecord], materials: Materials, positions: Positions, *, seed: int, tell: Callable[[str], None]
+) -> None:
+    """Keep what the model of each run says of the texts at these positions, with and without noise."""
+    tell(f"noise: {len(runs)} models answer {len(positions):,} test texts, {len(NOISES)} kinds of noise")
     training = shared_training(materials)
     texts = noisy_texts(materials, positions, seed=seed)
-    progress = Progress(total=len(missing), tell=tell)
+    progress = Progress(total=len(runs), tell=tell)
     with torch_threads(training.threads):
-        for run in missing:
-            name = f"{run.result.method} seed {run.result.seed}"
+        for run in runs:
             try:
                 found = answers(run, materials, texts, bf16=uses_bf16(training))
             except ModelError as error:
-                tell(f"noise: {name} is left out: {error}")
+                tell(f"noise: {_name(run)} is left out: {error}")
                 continue
-            noisy_answers = {kind: found[kind] for kind in NOISES}
-            write_answers(
-                run.folder, NoisyAnswers(run_sha256(run.folder), seed, positions, found[_CLEAN], noisy_answers)
-            )
-            progress.tell_of(f"noise in {len(positions):,} test texts, {name}")
+            _keep(run, found, positions, seed=seed)
+            progress.tell_of(f"noise in {len(positions):,} test texts, {_name(run)}")
+
+
+def _average(
+    run: RunRecord, others: Sequence[RunRecord], positions: Positions, *, seed: int, tell: Callable[[str], None]
+) -> None:
+    """Keep the mean of what an ensemble's members say of the texts at these positions, each at its temperature."""
+    of_seed = {one.result.method: one for one in others if one.result.seed == run.result.seed}
+    known, heats = [], []
+    for name in run.result.members:
+        member = of_seed.get(name)
+        found = read_answers(member.folder) if member and _is_kept(member, positions, seed, tell=tell) else None
+        if member is None or found is None:
+            tell(f"noise: {_name(run)} is left out: its member {name} was not asked")
+            return
+        stored = read_logits(member.folder)
+        heats.append(fit_temperature(stored["validation"], stored["validation_labels"]))
+        known.append({_CLEAN: found.clean, **found.noisy})
+    versions = {
+        version: log_mean_probabilities([one[version] for one in known], temperatures=heats) for version in known[0]
+    }
+    _keep(run, versions, positions, seed=seed)
+
+
+def _keep(run: RunRecord, found: Mapping[str, NDArray[np.float32]], positions: Positions, *, seed: int) -> None:
+    noisy_answers = {kind: found[kind] for kind in NOISES}
+    write_answers(run.folder, NoisyAnswers(run_sha256(run.folder), seed, positions, found[_CLEAN], noisy_answers))
+
+
+def _name(run: RunRecord) -> str:
+    return f"{run.result.method} seed {run.result.seed}"
 
 
 def test_positions(labels: NDArray[np.int64], rows: int, *, seed: int) -> Positions:
