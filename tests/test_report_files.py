@@ -213,6 +213,11 @@ def test_every_kind_of_block_is_written_as_html():
     assert page.tags.count("details") == 2
 
 
+def test_no_line_ends_within_a_p_or_before_a_unit():
+    page = to_html(Document("", "", (Section("one", "One", (Paragraph("odd (p < 0.001), even (p = 0.02), 12 ms"),)),)))
+    assert "odd (p\u00a0&lt;\u00a00.001), even (p\u00a0=\u00a00.02), 12\u00a0ms" in page
+
+
 def test_every_kind_of_block_is_written_as_markdown():
     text = to_markdown(Document("t", "l", (Section("s", "S", BLOCKS),)))
     assert "> **Recommended \\<: odd \\& even.** Small.\n>\n> - size \\|: 3 MB\n" in text

@@ -106,7 +106,7 @@ def _link(text: str, path: str) -> str:
 
 def _sentence(text: str) -> str:
     """Return escaped text whose lines end only where they may."""
-    return _TOGETHER.sub("\u00a0", html.escape(text))
+    return html.escape(_TOGETHER.sub("\u00a0", text))
 
 
 def _section(section: Section) -> str:
