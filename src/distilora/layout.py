@@ -6,7 +6,9 @@ import re
 
 EXPERIMENT_FILE = "experiment.toml"
 _WORD = r"[a-z0-9][a-z0-9-]{0,63}"
-METHOD_NAME = re.compile(rf"{_WORD}(?:\+{_WORD}){{0,15}}")
+MOST_MEMBERS = 16
+"""Of an ensemble."""
+METHOD_NAME = re.compile(rf"{_WORD}(?:\+{_WORD}){{0,{MOST_MEMBERS - 1}}}")
 """Of a method, and so of its folder: no point, no slash; an ensemble's joins those of its members by a plus."""
 BUNDLE_FOLDER = "bundle"
 """In a method's folder."""
