@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from distilora.errors import MissingExtraError
+from distilora.errors import MissingExtraError, RunError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,11 +99,19 @@ class BundleContender:
         return Identity(
             name=manifest.name,
             kind="bundle" if manifest.kind == "model" else "ensemble",
-            precision=manifest.precision,
+            precision=manifest.precision or self._members_precision(),
             labels=manifest.labels,
             size_bytes=shipped_bytes(self._bundle.path),
             bundle_id=self._bundle.id,
         )
+
+    def _members_precision(self) -> str | None:
+        from distilora.bundles.manifest import MEMBERS_FOLDER
+        from distilora.bundles.storage import read_manifest
+
+        folder = self._bundle.path / MEMBERS_FOLDER
+        found = {read_manifest(folder / member.name).precision for member in self._bundle.manifest.members}
+        return found.pop() if len(found) == 1 else None
 
     def label_all(self, texts: Sequence[str]) -> Labelled:
         """Return what it says of texts."""
@@ -167,7 +175,13 @@ def find_contender(path: Path) -> Path:
     _require_train_extra()
     from distilora.export.finding import find_run
 
-    return find_run(path).folder
+    run = find_run(path)
+    if run.result.kind == "ensemble":
+        raise RunError(
+            f"{path}: is the run of an ensemble, which has no model of its own; distilora export {path} OUT makes a "
+            "bundle of it"
+        )
+    return run.folder
 
 
 def open_contender(folder: Path, *, threads: int) -> Contender:

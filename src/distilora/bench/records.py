@@ -40,7 +40,7 @@ class ContenderFigures(Record):
     """Absent for a trained run."""
     kind: Kind
     precision: str | None
-    """Of the weights: int8 or fp32; absent for an ensemble."""
+    """Of the weights: int8 or fp32; absent for an ensemble whose members differ."""
     texts_per_s: Spread
     """Of all the texts together, tokenising included."""
     round_seconds: tuple[float, ...]

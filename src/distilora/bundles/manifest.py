@@ -72,6 +72,7 @@ class Parity(Record):
 
     rows: int
     largest_logit_difference: float = Field(ge=0)
+    """Of an ensemble, of the logarithms of its probabilities."""
     same_labels: Share
     """Share of the rows that both give the same label."""
     macro_f1_trained: Share

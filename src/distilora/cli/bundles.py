@@ -56,11 +56,12 @@ def export(
     chosen = {"precision": precision, "goal": goal, "prune_vocabulary": prune_vocabulary}
     settings = read_experiment(changes={"export": chosen}).export
     require_train_extra()
+    from distilora.export.ensembles import export_ensemble
     from distilora.export.finding import find_run, materials_of
     from distilora.export.runs import export_run
 
     record = find_run(run)
-    exported = export_run(
+    exported = (export_ensemble if record.result.kind == "ensemble" else export_run)(
         record,
         materials_of(record, data=source, positive=positive or ()),
         out,

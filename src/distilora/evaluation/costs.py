@@ -36,7 +36,7 @@ class MethodCosts(Record):
     model: Literal["bundle", "run"]
     """A bundle runs in ONNX Runtime, a trained run in PyTorch."""
     precision: str
-    """Of the weights: int8 or fp32; mixed for an ensemble."""
+    """Of the weights: int8 or fp32; mixed for an ensemble whose members differ."""
     sha256: str
     """The bundle's id; of a run the hash of its stored logits."""
     size_bytes: int

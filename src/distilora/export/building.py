@@ -72,8 +72,8 @@ def build_bundle(draft: Draft, rows: ValidationRows, out: Path, *, replace: bool
         trial = _opened(Path(name) / "draft", draft.manifest, draft)
         manifest = measured(draft, rows, logits=trial.logits(rows.texts))
         final = _opened(Path(name) / "final", manifest, draft)
-        _require_repeated(trial, final, _sample(rows.texts))
-    contents = {**draft.contents, CARD_FILE: draft.card(_with_files(manifest, draft.contents)).encode()}
+        _require_repeated(trial, final, some_texts(rows.texts))
+    contents = {**draft.contents, CARD_FILE: draft.card(with_files(manifest, draft.contents)).encode()}
     return write_bundle(out, manifest, contents, replace=replace)
 
 
@@ -99,7 +99,7 @@ def measured(draft: Draft, rows: ValidationRows, *, logits: NDArray[np.float32])
     )
     temperature = fit_temperature(logits, rows.labels)
     probabilities = calibrated(logits, temperature=temperature)
-    threshold = _threshold(draft, probabilities, rows.labels)
+    threshold = find_threshold(probabilities, rows.labels, draft)
     found = {
         "temperature": temperature,
         "positive": draft.positive,
@@ -107,11 +107,21 @@ def measured(draft: Draft, rows: ValidationRows, *, logits: NDArray[np.float32])
         "parity": parity,
     }
     manifest = Manifest.model_validate({**dict(before), **found})
-    scores = _scores(_labels_of(manifest, logits), rows.labels, classes=len(manifest.labels))
+    scores = validation_scores(_labels_of(manifest, logits), rows.labels, classes=len(manifest.labels))
     return manifest.model_copy(update={"bundle_scores": (scores,)})
 
 
-def _threshold(draft: Draft, probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> Threshold | None:
+def find_threshold(probabilities: NDArray[np.float32], labels: NDArray[np.int64], draft: Draft) -> Threshold | None:
+    """Return the threshold on the positive classes that serves a draft's aim; nothing where no class is positive.
+
+    Args:
+        probabilities: calibrated, of validation rows, shape (rows, classes).
+        labels: index of the true class, shape (rows,).
+        draft: names the classes, the positive ones and the aim.
+
+    Raises:
+        ConfigError: no threshold reaches the aim.
+    """
     if not draft.positive:
         return None
     positive = [draft.manifest.labels.index(name) for name in draft.positive]
@@ -132,7 +142,14 @@ def _labels_of(manifest: Manifest, logits: NDArray[np.float32]) -> NDArray[np.in
     )
 
 
-def _scores(predictions: NDArray[np.int64], labels: NDArray[np.int64], *, classes: int) -> Scores:
+def validation_scores(predictions: NDArray[np.int64], labels: NDArray[np.int64], *, classes: int) -> Scores:
+    """Return what a bundle's own labels score on validation rows.
+
+    Args:
+        predictions: index of the class that each row was given, shape (rows,).
+        labels: index of the true class, shape (rows,).
+        classes: how many there are.
+    """
     votes = np.eye(classes)[predictions]  # (rows, classes)
     of_accuracy = accuracy_interval(labels, predictions[None], classes=classes)
     of_macro_f1 = macro_f1_interval(labels, predictions[None], classes=classes)
@@ -152,7 +169,7 @@ def _opened(folder: Path, manifest: Manifest, draft: Draft) -> Bundle:
     return open_bundle(folder)
 
 
-def _sample(texts: list[str]) -> list[str]:
+def some_texts(texts: list[str]) -> list[str]:
     """Return at most 256 of the texts, evenly spread."""
     return texts[:: -(-len(texts) // _SAMPLE_ROWS)]
 
@@ -160,7 +177,21 @@ def _sample(texts: list[str]) -> list[str]:
 def _require_repeated(trial: Bundle, final: Bundle, texts: list[str]) -> None:
     """Raise unless the bundle gives the labels that its scores were computed from."""
     expected = _labels_of(final.manifest, trial.logits(texts))
-    different = int((final.predict(texts).labels != expected).sum())
+    require_labels(final, texts, expected)
+
+
+def require_labels(bundle: Bundle, texts: list[str], expected: NDArray[np.int64]) -> None:
+    """Raise unless a bundle gives texts the labels that its scores were computed from.
+
+    Args:
+        bundle: as it will be, opened again.
+        texts: some validation rows.
+        expected: index of each one's class, shape (texts,).
+
+    Raises:
+        ParityError: it does not.
+    """
+    different = int((bundle.predict(texts).labels != expected).sum())
     if different:
         raise ParityError(
             f"the bundle, opened again, gives {different} of {len(texts)} validation rows another label than the one "
@@ -168,5 +199,6 @@ def _require_repeated(trial: Bundle, final: Bundle, texts: list[str]) -> None:
         )
 
 
-def _with_files(manifest: Manifest, contents: dict[str, bytes]) -> Manifest:
+def with_files(manifest: Manifest, contents: dict[str, bytes]) -> Manifest:
+    """Return a manifest that names these files."""
     return manifest.model_copy(update={"files": entries_of(contents)})

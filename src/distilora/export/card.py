@@ -61,17 +61,17 @@ def model_card(manifest: Manifest, facts: CardFacts) -> str:
         title(manifest.name),
         _lead(manifest),
         "## How to use it",
-        *_usage(manifest),
+        *usage(manifest),
         "## Labels",
         labels_table(manifest.labels, manifest.positive),
         "## Intended use and limits",
-        limits(_own_limits(manifest)),
+        limits(own_limits(manifest)),
         "## How it was made",
         _making(manifest, origin, facts),
         "## Scores",
-        *_scores(manifest),
+        *scores(manifest),
         "## Fidelity",
-        _fidelity(manifest),
+        fidelity(manifest),
         "## Licence",
         licence(origin.encoder, origin.data_source),
     ]
@@ -101,7 +101,8 @@ def _lead(manifest: Manifest) -> str:
     )
 
 
-def _usage(manifest: Manifest) -> Iterable[str]:
+def usage(manifest: Manifest) -> Iterable[str]:
+    """Yield how a bundle is used."""
     yield (
         '```bash\npip install "distilora[serve]"\n'
         f'distilora predict {FOLDER} "Some text."\ndistilora serve {FOLDER}\n```'
@@ -111,7 +112,8 @@ def _usage(manifest: Manifest) -> Iterable[str]:
         yield pipeline_code()
 
 
-def _own_limits(manifest: Manifest) -> Iterable[str]:
+def own_limits(manifest: Manifest) -> Iterable[str]:
+    """Yield what a bundle is not fit for beside what holds for all."""
     if manifest.vocabulary_pruned_from:
         yield (
             f"Its vocabulary was pruned from {count(manifest.vocabulary_pruned_from)} tokens to those of its training "
@@ -133,17 +135,24 @@ def _making(manifest: Manifest, origin: Origin, facts: CardFacts) -> str:
     )
 
 
-def _scores(manifest: Manifest) -> Iterable[str]:
+def scores(manifest: Manifest) -> Iterable[str]:
+    """Yield what trained model and bundle score, and how temperature and threshold were chosen."""
     ours = "this bundle, with its threshold" if manifest.threshold else "this bundle"
-    rows = [_score_row("as trained, likeliest class", scores) for scores in manifest.scores]
-    rows += [_score_row(ours, scores) for scores in manifest.bundle_scores]
+    rows = [_score_row("as trained, likeliest class", found) for found in manifest.scores]
+    rows += [_score_row(ours, found) for found in manifest.bundle_scores]
     yield table(("model", "part", "rows", "macro-F1", "95 % interval", "accuracy", "95 % interval"), rows)
-    yield (
-        f"{VALIDATION_FLATTERS} Logits are divided by {manifest.temperature:.3f} before softmax, the temperature at "
-        "which probabilities fit the validation rows best."
-    )
+    yield f"{VALIDATION_FLATTERS} {_temperature(manifest)}"
     if manifest.threshold:
         yield _threshold(manifest.threshold, manifest.positive)
+
+
+def _temperature(manifest: Manifest) -> str:
+    if manifest.temperature is None:
+        return "Each member has its own temperature, at which its probabilities fit the validation rows best."
+    return (
+        f"Logits are divided by {manifest.temperature:.3f} before softmax, the temperature at which probabilities fit "
+        "the validation rows best."
+    )
 
 
 def _score_row(model: str, scores: Scores) -> tuple[str, ...]:
@@ -172,14 +181,16 @@ def _threshold(threshold: Threshold, positive: Sequence[str]) -> str:
     )
 
 
-def _fidelity(manifest: Manifest) -> str:
+def fidelity(manifest: Manifest) -> str:
+    """Return how near the bundle is to what was trained."""
     parity = manifest.parity
     if parity is None:
         return "It was not compared with the trained model."
+    what = "logarithms of probabilities" if manifest.kind == "ensemble" else "logits"
     refused = f" An int8 model was refused: {foreign(manifest.int8_refused)}." if manifest.int8_refused else ""
     return (
         f"On the {count(parity.rows)} validation rows the exported model gives {percent(parity.same_labels)} of the "
         f"rows the trained model's label, and macro-F1 {number(parity.macro_f1_bundle, 4)} against "
-        f"{number(parity.macro_f1_trained, 4)}; logits differ by at most {parity.largest_logit_difference:.2g}."
+        f"{number(parity.macro_f1_trained, 4)}; {what} differ by at most {parity.largest_logit_difference:.2g}."
         f"{refused}"
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from distilora.bundles.manifest import Manifest
@@ -11,9 +13,10 @@ from distilora.bundles.storage import is_bundle, read_bundle
 from distilora.config import ExportSettings
 from distilora.errors import BundleError, DistiloraError, ParityError
 from distilora.experiment.materials import Materials
-from distilora.export.finding import best_run
+from distilora.export.ensembles import export_ensemble
+from distilora.export.finding import best_run, member_runs
 from distilora.export.parity import without_advice
-from distilora.export.runs import export_run
+from distilora.export.runs import Exported, export_run
 from distilora.layout import BUNDLE_FOLDER
 from distilora.runs import RunRecord, locked, run_sha256
 
@@ -31,7 +34,8 @@ def export_methods(
     """Return where the bundle of each method is, made where it is not there yet or is of an older run.
 
     It is made of the method's seed that is best on validation. A method whose int8 model says something else than the
-    trained one is exported in float32; one that cannot be exported at all is left out; both are told.
+    trained one is exported in float32; one that cannot be exported at all is left out; both are told. An ensemble's
+    holds bundles of the runs that it was made of, whatever seeds the bundles of those methods are of.
 
     Args:
         records: of the experiment.
@@ -61,19 +65,34 @@ def _is_of(run: RunRecord, materials: Materials, out: Path) -> bool:
     """Return whether ``out`` is a sound bundle of this run, made with these settings."""
     if not is_bundle(out):
         return False
-    settings = materials.settings.export
     try:
-        manifest = read_bundle(out).manifest
+        stored = read_bundle(out)
     except BundleError:  # damaged: made again
         return False
+    if run.result.kind != "ensemble":
+        return _is_model_of(stored.manifest, run, materials)
+    members = member_runs(run)
+    return (
+        list(stored.members) == list(members)
+        and all(_is_model_of(stored.members[name].manifest, member, materials) for name, member in members.items())
+        and _has_classes(stored.manifest, materials)
+    )
+
+
+def _is_model_of(manifest: Manifest, run: RunRecord, materials: Materials) -> bool:
+    settings = materials.settings.export
     return (
         manifest.origin is not None
         and manifest.origin.run_sha256 == run_sha256(run.folder)
         and (manifest.precision == settings.precision or manifest.int8_refused is not None)
-        and manifest.positive == materials.comments.positive
         and (manifest.vocabulary_pruned_from is not None) == settings.prune_vocabulary
-        and _has_goal(manifest, settings)
+        and _has_classes(manifest, materials)
     )
+
+
+def _has_classes(manifest: Manifest, materials: Materials) -> bool:
+    """Return whether the same classes are positive, at a threshold that serves the same goal."""
+    return manifest.positive == materials.comments.positive and _has_goal(manifest, materials.settings.export)
 
 
 def _has_goal(manifest: Manifest, settings: ExportSettings) -> bool:
@@ -84,15 +103,43 @@ def _has_goal(manifest: Manifest, settings: ExportSettings) -> bool:
 
 
 def _export(run: RunRecord, materials: Materials, out: Path, *, tell: Callable[[str], None]) -> None:
+    of_kind = _exported_ensemble if run.result.kind == "ensemble" else _exported
+    exported = of_kind(run, materials, out, tell=tell)
+    size, precision = exported.size_bytes / _BYTES_PER_MB, exported.manifest.precision or "ensemble"
+    tell(f"{run.result.method}: {precision} bundle of seed {run.result.seed}, {size:.1f} MB: {out}")
+
+
+def _exported_ensemble(run: RunRecord, materials: Materials, out: Path, *, tell: Callable[[str], None]) -> Exported:
+    """Return an ensemble's bundle; members whose methods' own bundles are of its seed are copied from there."""
+    with tempfile.TemporaryDirectory(prefix="distilora-export-") as name:
+        ready = {}
+        for method, member in member_runs(run).items():
+            own = run.folder.parents[1] / method / BUNDLE_FOLDER
+            ready[method] = own if _is_of(member, materials, own) else Path(name) / method
+            if ready[method] != own:
+                _exported(member, materials, ready[method], tell=tell)
+        return _exported(run, materials, out, export=partial(export_ensemble, ready=ready), tell=tell)
+
+
+def _exported(
+    run: RunRecord,
+    materials: Materials,
+    out: Path,
+    *,
+    export: Callable[..., Exported] = export_run,
+    tell: Callable[[str], None],
+) -> Exported:
+    """Return what was exported as the settings say, in float32 where int8 says something else; that is told."""
     settings = materials.settings.export
     try:
-        exported = export_run(run, materials, out, settings=settings, replace=True)
+        return export(run, materials, out, settings=settings, replace=True)
     except ParityError as failure:
         if settings.precision == "fp32":
             raise
         reason = without_advice(failure)
         settings = settings.model_copy(update={"precision": "fp32"})
-        exported = export_run(run, materials, out, settings=settings, replace=True, int8_refused=reason)
+        # Of an ensemble, bundles of its members in int8 are of no use any more.
+        anew = export_ensemble if run.result.kind == "ensemble" else export
+        exported = anew(run, materials, out, settings=settings, replace=True, int8_refused=reason)
         tell(f"{run.result.method}: {reason}; exported in fp32 instead")
-    size = exported.size_bytes / _BYTES_PER_MB
-    tell(f"{run.result.method}: {settings.precision} bundle of seed {run.result.seed}, {size:.1f} MB: {out}")
+        return exported

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 
 from distilora.bundles.storage import is_bundle
@@ -15,10 +16,13 @@ from distilora.config import ExperimentSettings
 from distilora.data.faults import first_line, listed, nearest
 from distilora.data.opening import SUFFIXES
 from distilora.errors import RunError
+from distilora.experiment.ensembles import averaged_logits
 from distilora.experiment.materials import Materials, prepare
 from distilora.layout import EXPERIMENT_FILE
-from distilora.runs import RESULT_FILE, RunRecord, read_run
+from distilora.runs import RESULT_FILE, RunRecord, read_logits, read_run, run_folder
 
+_SAME_LOGITS = 1e-4
+"""How far two computations of one average may lie apart."""
 _SEED = re.compile(r"seed-(\d+)")
 
 
@@ -53,6 +57,26 @@ def best_run(records: Sequence[RunRecord]) -> RunRecord | None:
         if record.result.void is None and record.result.validation is not None
     ]
     return min(sound, key=lambda entry: entry[:2])[2] if sound else None
+
+
+def member_runs(run: RunRecord) -> dict[str, RunRecord]:
+    """Return the runs that an ensemble's run was made of, by method: of its own seed, in its own experiment.
+
+    Args:
+        run: of an ensemble, not void.
+
+    Raises:
+        RunError: one is not there or void, or they are others than it was made of, by what they say of validation rows.
+    """
+    experiment, seed = run.folder.absolute().parents[1], run.result.seed
+    members = {name: _usable(read_run(run_folder(experiment, name, seed))) for name in run.result.members}
+    then, now = read_logits(run.folder)["validation"], averaged_logits(list(members.values()))["validation"]
+    if then.shape != now.shape or not np.allclose(then, now, atol=_SAME_LOGITS):
+        raise RunError(
+            f"{run.folder}: was made of other runs of {listed(list(members))} than those that are there; "
+            f"delete {run.folder.parent} and run distilora compare again"
+        )
+    return members
 
 
 def materials_of(run: RunRecord, *, data: str | None = None, positive: Sequence[str] = ()) -> Materials:

@@ -46,23 +46,61 @@ def check_parity(
         >>> check_parity(logits, logits + np.float32(1e-5), np.array([0, 1]), precision="fp32").same_labels
         1.0
     """
+    parity = _measured(trained, exported, labels)
+    if precision == "fp32" and not pruned:
+        _check_logits(parity)
+    else:
+        _check_labels(parity, instead=_instead(precision, pruned=pruned))
+    return parity
+
+
+def check_average(
+    trained: NDArray[np.float32],
+    exported: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    *,
+    precision: Precision,
+    pruned: bool = False,
+) -> Parity:
+    """Return how near an exported ensemble is to the trained one, once it is near enough.
+
+    It is judged by labels and macro-F1 as int8 is, in float32 too: there each member was compared logit by logit, and
+    logarithms of small probabilities tell nothing more.
+
+    Args:
+        trained: logarithms of the mean probabilities of the trained members, shape (rows, classes).
+        exported: the same of the exported ensemble, same shape.
+        labels: index of the true class, shape (rows,).
+        precision: that was asked for.
+        pruned: whether the members' vocabularies were pruned.
+
+    Raises:
+        ParityError: it is too far off; says how far.
+
+    Example:
+        >>> logs = np.log(np.array([[0.9, 0.1], [0.2, 0.8]], dtype=np.float32))
+        >>> check_average(logs, logs + np.float32(0.01), np.array([0, 1]), precision="fp32").same_labels
+        1.0
+    """
+    parity = _measured(trained, exported, labels)
+    _check_labels(parity, instead=_instead(precision, pruned=pruned) or "the members one by one to see which it is")
+    return parity
+
+
+def _measured(trained: NDArray[np.float32], exported: NDArray[np.float32], labels: NDArray[np.int64]) -> Parity:
+    """Return how near two models' logits are, if they can be compared at all."""
     if trained.shape != exported.shape:
         raise ParityError(f"the exported model gives logits of shape {exported.shape}, the trained {trained.shape}")
     if not np.isfinite(exported).all():
         rows = int((~np.isfinite(exported)).any(axis=1).sum())
         raise ParityError(f"the exported model gives no number for {rows} of {len(labels)} validation rows")
-    parity = Parity(
+    return Parity(
         rows=len(labels),
         largest_logit_difference=float(np.abs(exported.astype(np.float64) - trained).max()),
         same_labels=float((exported.argmax(axis=1) == trained.argmax(axis=1)).mean()),
         macro_f1_trained=macro_f1(trained, labels),
         macro_f1_bundle=macro_f1(exported, labels),
     )
-    if precision == "fp32" and not pruned:
-        _check_logits(parity)
-    else:
-        _check_labels(parity, instead=_instead(precision, pruned=pruned))
-    return parity
 
 
 def without_advice(failure: ParityError) -> str:

@@ -94,11 +94,7 @@ def export_run(  # noqa: PLR0913 - what, from what, where, and how
         ModelError: the trained model cannot be used or exported.
         BundleError: ``out`` is taken or cannot be written.
     """
-    if os.path.lexists(out) and not replace:  # asked again when it is written, but by then minutes may have gone
-        raise BundleError(
-            f"{out}: is there already; give a folder that is not there yet, or replace a bundle with --overwrite"
-        )
-    _check_positive(materials, out, tell=tell)
+    check_wishes(materials, out, replace=replace, tell=tell)
     model = trained_model(run, materials)
     rows = ValidationRows(
         texts=materials.words("validation"),
@@ -115,15 +111,20 @@ def export_run(  # noqa: PLR0913 - what, from what, where, and how
     draft = draft_bundle(run, materials, shipped, graph, settings=settings)
     draft = with_changes(draft, manifest=draft.manifest.model_copy(update={"int8_refused": int8_refused}))
     bundle_id = build_bundle(draft, rows, out, replace=replace)
-    manifest = read_bundle(out).manifest
-    size = sum(path.stat().st_size for path in out.iterdir())
-    exported = Exported(path=out, bundle_id=bundle_id, manifest=manifest, size_bytes=size)
-    tell(_summary(exported))
-    return exported
+    return told_export(out, bundle_id, tell=tell)
 
 
-def _check_positive(materials: Materials, out: Path, *, tell: Callable[[str], None]) -> None:
-    """Tell if no class is positive, and raise ConfigError if every class is."""
+def check_wishes(materials: Materials, out: Path, *, replace: bool, tell: Callable[[str], None]) -> None:
+    """Refuse what could not be exported in the end, before the long work begins; tell if no class is positive.
+
+    Raises:
+        BundleError: ``out`` is taken.
+        ConfigError: every class is positive.
+    """
+    if os.path.lexists(out) and not replace:  # asked again when it is written, but by then minutes may have gone
+        raise BundleError(
+            f"{out}: is there already; give a folder that is not there yet, or replace a bundle with --overwrite"
+        )
     positive, names = materials.comments.positive, materials.label_names
     if not positive:
         tell(f"{out}: no class is positive, so there is no threshold; give --positive and one of {listed(names)}")
@@ -175,7 +176,7 @@ def draft_bundle(
         )
     facts = CardFacts(
         part_rows=run.result.data.part_rows,
-        base_model=_hub_id(materials),
+        base_model=base_model(materials),
         making=making_of_run(run.result, read_settings(run.folder)),
     )
     try:
@@ -208,9 +209,9 @@ def _manifest(
         work=count_work(shipped.model),
         vocabulary_pruned_from=shipped.pruned_from,
         origin=_origin(run, materials, family=shipped.model.config.model_type),
-        scores=_scores(run),
+        scores=run_scores(run),
         files=entries_of(contents),
-        versions={name: version(name) for name in _LIBRARIES},
+        versions=library_versions(),
     )
 
 
@@ -233,11 +234,18 @@ def _is_folder(materials: Materials) -> bool:
     return materials.encoder.path == Path(materials.encoder.name)
 
 
-def _hub_id(materials: Materials) -> str | None:
+def base_model(materials: Materials) -> str | None:
+    """Return the encoder's id on the Hugging Face hub, or nothing where it is a folder."""
     return None if _is_folder(materials) else encoder_hub_id(materials.encoder.name)
 
 
-def _scores(run: RunRecord) -> tuple[Scores, ...]:
+def library_versions() -> dict[str, str]:
+    """Return the version of each library that decides what a bundle says."""
+    return {name: version(name) for name in _LIBRARIES}
+
+
+def run_scores(run: RunRecord) -> tuple[Scores, ...]:
+    """Return what a run scored on validation and test rows, as a manifest has it."""
     return tuple(
         Scores(
             part=part,
@@ -256,15 +264,25 @@ def _evaluations(run: RunRecord) -> dict[str, Evaluation]:
     return {part: found for part, found in both.items() if found is not None}
 
 
+def told_export(out: Path, bundle_id: str, *, tell: Callable[[str], None]) -> Exported:
+    """Return the bundle that was written to a folder, and tell what it is in one line."""
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    exported = Exported(path=out, bundle_id=bundle_id, manifest=read_bundle(out).manifest, size_bytes=size)
+    tell(_summary(exported))
+    return exported
+
+
 def _summary(exported: Exported) -> str:
     manifest, parity = exported.manifest, exported.manifest.parity
-    told = [f"{manifest.precision}, {exported.size_bytes / _BYTES_PER_MB:.1f} MB"]
+    what = manifest.precision or f"{len(manifest.members)} members"
+    told = [f"{what}, {exported.size_bytes / _BYTES_PER_MB:.1f} MB"]
     if parity is not None:
         told.append(
             f"{100 * parity.same_labels:.2f} % of {parity.rows:,} validation rows get the trained model's label"
         )
         told.append(f"macro-F1 {parity.macro_f1_bundle:.4f} against {parity.macro_f1_trained:.4f}")
-    told.append(f"temperature {manifest.temperature:.2f}")
+    if manifest.temperature is not None:
+        told.append(f"temperature {manifest.temperature:.2f}")
     if manifest.threshold is not None:
         told.append(f"threshold {manifest.threshold.value:.3f}")
     return f"{exported.path}: {'; '.join(told)}"

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from distilora.analysis.records import LayerAnalysis, read_analysis
-from distilora.bundles.manifest import bundle_id
+from distilora.bundles.manifest import MEMBERS_FOLDER, Manifest, Origin, bundle_id
 from distilora.bundles.storage import read_manifest
 from distilora.config import ExportSettings, ReportSettings, Settings, to_toml, validated
 from distilora.data.faults import first_line
@@ -137,12 +137,27 @@ class _Present:
     def _bundle_id(self, method: str) -> str | None:
         if not any(name == method for name, _ in self.runs):  # names from files are no paths until they are known
             return None
+        folder = self._folder / method / BUNDLE_FOLDER
         try:
-            manifest = read_manifest(self._folder / method / BUNDLE_FOLDER)
+            manifest = read_manifest(folder)
+            members = [read_manifest(folder / MEMBERS_FOLDER / member.name) for member in manifest.members]
         except BundleError:
             return None
-        origin = manifest.origin
-        return bundle_id(manifest) if origin and self.is_run(method, origin.run_sha256, seed=origin.seed) else None
+        return bundle_id(manifest) if self._is_made_of_runs(method, manifest, members) else None
+
+    def _is_made_of_runs(self, method: str, manifest: Manifest, members: Sequence[Manifest]) -> bool:
+        """Return whether a method's bundle, or each member of an ensemble's, is of a run that is there."""
+        if not members:
+            return manifest.origin is not None and self._is_origin(method, manifest.origin)
+        origins = {member.name: one.origin for member, one in zip(manifest.members, members, strict=True)}
+        seeds = {origin.seed for origin in origins.values() if origin is not None}
+        return len(seeds) == 1 and all(
+            origin is not None and (method, origin.seed) in self.runs and self._is_origin(name, origin)
+            for name, origin in origins.items()
+        )
+
+    def _is_origin(self, method: str, origin: Origin) -> bool:
+        return self.is_run(method, origin.run_sha256, seed=origin.seed)
 
 
 def _costs(folder: Path, present: _Present) -> ExperimentCosts | None:
