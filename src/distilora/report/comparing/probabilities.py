@@ -77,7 +77,10 @@ def _fitted(answers: Answers, data: DataIdentity) -> _Fitted | None:
     truths, validation = answers.validation_labels, answers.validation_logits
     if answers.labels is None or answers.logits is None or truths is None or validation is None:
         return None
-    temperatures = tuple(fit_temperature(one, truth) for one, truth in zip(validation, truths, strict=True))
+    if any(run.result.kind == "ensemble" for run in answers.runs):
+        temperatures = tuple(1.0 for _ in validation)  # it is shipped without one: each of its members has its own
+    else:
+        temperatures = tuple(fit_temperature(one, truth) for one, truth in zip(validation, truths, strict=True))
     return _Fitted(
         answers=answers,
         labels=answers.labels,

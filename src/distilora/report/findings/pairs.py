@@ -17,18 +17,21 @@ Pairs = Sequence[tuple[MethodRow, MethodRow]]
 
 
 def between_methods(comparison: Comparison) -> list[tuple[str, str]]:
-    """Return whether students differ from each other, and whether LoRA differs from them: question and answer each.
+    """Return whether students differ, whether LoRA differs from them, and ensembles from all: question and answer each.
 
     Teacher and baselines are left out.
     """
-    rows = [row for row in comparison.candidates if row.method != comparison.teacher]
+    everyone = [row for row in comparison.candidates if row.method != comparison.teacher]
+    rows, ensembles = ([row for row in everyone if (row.kind == "ensemble") is averaged] for averaged in (False, True))
     students = [row for row in rows if row.kind == "student"]
     others = [row for row in rows if row.kind != "student"]
     among = list(itertools.combinations(students, 2))
     mixed = [pair for pair in itertools.combinations(rows, 2) if any(row.kind != "student" for row in pair)]
+    averaged = [pair for pair in itertools.combinations(everyone, 2) if any(row in ensembles for row in pair)]
     told = (
         (_students_question(students), _answer(comparison, among, "of students")),
         (_others_question(others, students), _answer(comparison, mixed, "of LoRA with another method")),
+        (_ensembles_question(ensembles), _answer(comparison, averaged, "of an ensemble with another method")),
     )
     return [(question, answer) for question, answer in told if answer]
 
@@ -45,6 +48,12 @@ def _others_question(others: Sequence[MethodRow], students: Sequence[MethodRow])
     if len(others) == 1 and len(students) == 1:
         return f"Does {name} differ from {printable(students[0].method)}?"
     return f"Does {name} differ from {'both' if len(others) == 1 and len(students) == 2 else 'the others'}?"
+
+
+def _ensembles_question(ensembles: Sequence[MethodRow]) -> str:
+    if len(ensembles) != 1:
+        return "Do the ensembles differ from the others?"
+    return f"Does {printable(ensembles[0].method)} differ from the others?"
 
 
 def _answer(comparison: Comparison, pairs: Pairs, which: str) -> str:

@@ -64,7 +64,7 @@ def _shipped_error(row: MethodRow) -> Score | None:
 
 def _temperature_effect(rows: Sequence[MethodRow]) -> list[str]:
     """Return for which methods the calibration error changed so much that the intervals lie apart."""
-    effects = [(row.method, _effect(row)) for row in rows]
+    effects = [(row.method, _effect(row)) for row in rows if row.kind != "ensemble"]
     lower, higher, open_ = ([name for name, found in effects if found == kind] for kind in ("lower", "higher", "none"))
     return [
         *([f"The temperature lowered the calibration error of {listed(lower)}: the intervals before and after lie "
@@ -111,12 +111,17 @@ def _table(rows: Sequence[MethodRow]) -> Table:
 def _note(rows: Sequence[MethodRow]) -> str:
     several = any(len(row.seeds) > 1 for row in rows)
     seeds = "Scores are means over seeds; each seed has its own temperature. " if several else ""
+    averaged = (
+        " An ensemble has none of its own, for each of its members was calibrated before the mean was taken."
+        if any(row.kind == "ensemble" for row in rows)
+        else ""
+    )
     return (
         f"{seeds}A temperature divides a model's scores before they become probabilities; it is fitted on validation "
-        "rows, changes no answer, and is part of an exported bundle. Calibration error (ECE) is the mean distance "
-        "between how sure a model is of its answer and how often it is right, over 15 bins of equally many rows. Noise "
-        "alone raises it above 0, the more so with few rows. Its interval allows for that: the measured error may lie "
-        "near the upper end, and the interval begins at 0 where a perfectly calibrated model could have as large an "
-        "error. The Brier score is the squared error of the probabilities, from 0 to 2. For both, lower is better. "
-        "Both look at all rows together: the probabilities of one class may be further off."
+        f"rows, changes no answer, and is part of an exported bundle.{averaged} Calibration error (ECE) is the mean "
+        "distance between how sure a model is of its answer and how often it is right, over 15 bins of equally many "
+        "rows. Noise alone raises it above 0, the more so with few rows. Its interval allows for that: the measured "
+        "error may lie near the upper end, and the interval begins at 0 where a perfectly calibrated model could have "
+        "as large an error. The Brier score is the squared error of the probabilities, from 0 to 2. For both, lower is "
+        "better. Both look at all rows together: the probabilities of one class may be further off."
     )

@@ -46,7 +46,7 @@ def _running(comparison: Comparison) -> tuple[Block, ...]:
         for row in comparison.candidates
     )
     table = Table("To ship and to run: one text alone, median / 95 of 100", ("method", *columns), rows)
-    return table, Paragraph(_running_note(costs))
+    return table, Paragraph(_running_note(costs, _has_ensemble(comparison)))
 
 
 def _timed(tokens: int) -> Callable[[MethodCosts], Cell]:
@@ -61,7 +61,11 @@ def _throughput(one: MethodCosts) -> str:
     return f"{count(one.texts_per_s)} ({count(one.texts_per_s_low)} to {count(one.texts_per_s_high)})"
 
 
-def _running_note(costs: ExperimentCosts) -> str:
+def _has_ensemble(comparison: Comparison) -> bool:
+    return any(row.kind == "ensemble" for row in comparison.methods)
+
+
+def _running_note(costs: ExperimentCosts, has_ensemble: bool) -> str:
     kinds = {one.model for one in costs.methods}
     mixed = (
         " Bundles run in ONNX Runtime and trained runs in PyTorch, so the times of the two kinds say more of that than "
@@ -83,7 +87,7 @@ def _running_note(costs: ExperimentCosts) -> str:
         f"{counted(costs.rounds, 'round')} of {counted(costs.texts, 'test text')}; tokenising included; {versions}."
         f"{warning}{mixed} Texts a second: the median round (the slowest to the fastest). Memory: the most that the "
         "process held. Load: to import its libraries and open it. 1 MB is 10^6 bytes, of all files to ship; for "
-        "LoRA with the encoder."
+        f"LoRA with the encoder{', for an ensemble with all its members' if has_ensemble else ''}."
     )
 
 
@@ -102,9 +106,10 @@ def _training(comparison: Comparison) -> tuple[Block, ...]:
     )
     if not rows:
         return ()
+    averaged = " An ensemble costs what all its members cost together." if _has_ensemble(comparison) else ""
     note = (
         "Weights are those of the trained model, before any export. Training is the loop alone, the mean over seeds; "
-        f"its memory is the most of any seed. The machine of each run stands below. {MISSING}: not measured."
+        f"its memory is the most of any seed.{averaged} The machine of each run stands below. {MISSING}: not measured."
     )
     return Table("To train", ("method", *columns), rows), Paragraph(note)
 
