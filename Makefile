@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test check bench bench-serving bench-serve bench-training bench-sample clean
+.PHONY: help demo serve test check bench bench-serving bench-serve bench-training bench-sample bench-methods clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ bench-serve: $(VENV)/.dev ## the server under load, and beside a plain torch ser
 bench-training: $(VENV)/.train ## distilora's training against the notebook's, on DATA=comments.csv
 	$(BIN)/python benchmarks/training.py --data "$(DATA)" --text "$(TEXT)" --label "$(LABEL)" --out build/bench-training.json
 
+bench-methods: $(VENV)/.dev ## every method with three seeds on DATA=comments.csv: hours; goes on where it was stopped
+	$(BIN)/python benchmarks/methods.py --data "$(DATA)" --text "$(TEXT)" --label "$(LABEL)" --engine ray --out benchmarks/methods.json --page
+
 bench-sample: $(VENV)/.train ## teacher against TF-IDF on five folds of the sample
 	$(BIN)/python benchmarks/sample_folds.py --out build/bench-sample.json
 
@@ -67,5 +70,5 @@ $(VENV)/.serve: $(VENV)/.train
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train
-	$(PIP) --editable '.[train,parquet,serve,tune,postgres,dev]'
+	$(PIP) --editable '.[train,parquet,serve,tune,postgres,ray,dev]'
 	@touch $@

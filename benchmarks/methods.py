@@ -1,0 +1,245 @@
+"""Every method on the same comments: score, cost, and whether it beats the plain odd student.
+
+    python benchmarks/methods.py --data davidson.csv --text tweet --label label
+
+trains every preset with three seeds on 5,000 rows, resumably, into ``--work``, and writes ``--out`` and the table of
+``docs/methods.md``. Comments of the file that are in no part stand in for comments without labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import distilora
+from distilora.config import PRESETS, ExperimentSettings, read_experiment
+from distilora.data.records import PARTS
+from distilora.evaluation.costs import MethodCosts, read_costs
+from distilora.evaluation.significance import PairTest, compare_with
+from distilora.experiment.materials import prepare
+from distilora.experiment.runner import Engine, in_turn
+from distilora.report.records import Comparison, MethodRow
+from distilora.runs import RunRecord, load_experiment
+from trained_models import say
+
+REFERENCE = "odd"
+ENSEMBLES = ("odd+even", "odd+lora")
+UNLABELLED = "odd-unlabelled"
+PAGE = Path(__file__).parent.parent / "docs" / "methods.md"
+_TABLE = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- end -->)", re.DOTALL)
+_LEVEL = 0.05
+
+
+def main() -> None:
+    """Train what is missing, compare, and write what was found."""
+    arguments = _arguments()
+    settings = _settings(arguments)
+    outcome = distilora.compare(settings, arguments.work, engine=_engine(arguments.engine), tell=say)
+    found = _found(outcome.comparison, load_experiment(arguments.work), arguments)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    table = markdown(found)
+    print(table)
+    if arguments.page:
+        PAGE.write_text(_TABLE.sub(lambda _: table, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="file of comments")
+    parser.add_argument("--text", help="its column of texts")
+    parser.add_argument("--label", help="its column of labels")
+    parser.add_argument("--train-samples", type=int, default=5000)
+    parser.add_argument("--unlabelled-samples", type=int, default=5000)
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--methods", help="some of them; absent: all")
+    parser.add_argument("--threads", type=int, default=1, help="of each training")
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: a training a processor")
+    parser.add_argument("--work", type=Path, default=Path("build/methods"), help="folder of the experiment")
+    parser.add_argument("--out", type=Path, default=Path("build/methods.json"))
+    parser.add_argument("--page", action="store_true", help="put the table into docs/methods.md")
+    return parser.parse_args()
+
+
+def _settings(arguments: argparse.Namespace) -> ExperimentSettings:
+    changes: dict[str, Any] = {
+        "data": {
+            "source": str(arguments.data),
+            "text": arguments.text,
+            "label": arguments.label,
+            "train_samples": arguments.train_samples,
+        },
+        "seeds": arguments.seeds,
+        "training": {"threads": arguments.threads},
+        # Alone in having further comments, or it would not be known what they bring.
+        "distillation": {"unlabelled": False},
+        "methods": {UNLABELLED: {"like": REFERENCE, "distillation": {"unlabelled": True}}},
+        "run": arguments.methods or [*PRESETS, UNLABELLED, *ENSEMBLES],
+        "evidence": {"noise_rows": 0, "layers": False},
+    }
+    changes["data"] = {key: value for key, value in changes["data"].items() if value is not None}
+    file = _write_unlabelled(read_experiment(changes=changes), arguments)
+    changes["data"] |= {"unlabelled": str(file), "unlabelled_text": "text"}
+    return read_experiment(changes=changes)
+
+
+def _write_unlabelled(settings: ExperimentSettings, arguments: argparse.Namespace) -> Path:
+    """Return a file of comments that are in no part, drawn with a fixed seed and without their labels."""
+    path: Path = arguments.work.with_name(f"{arguments.work.name}-unlabelled.csv")
+    if not path.exists():
+        materials = prepare(settings)
+        used = {index for part in PARTS for index in materials.splits.part(part)}
+        over = [index for index in range(len(materials.comments)) if index not in used]
+        drawn = np.random.default_rng(0).permutation(over)[: arguments.unlabelled_samples]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream).writerows([["text"], *([materials.comments.texts[index]] for index in drawn)])
+    return path
+
+
+def _engine(name: str) -> Engine:
+    if name == "local":
+        return in_turn
+    from distilora.scale.runs import RayRuns
+
+    return RayRuns()
+
+
+def _found(comparison: Comparison, records: Sequence[RunRecord], arguments: argparse.Namespace) -> dict[str, Any]:
+    rows = {row.method: row for row in comparison.methods}
+    tests = _tests(records, rows)
+    costs = read_costs(arguments.work)
+    methods = [_method(row, tests.get(name), None if costs is None else costs.of(name)) for name, row in rows.items()]
+    command = (
+        f"python benchmarks/methods.py --data {arguments.data.name} --text {arguments.text} --label {arguments.label}"
+    )
+    return {
+        "command": f"{command} --train-samples {arguments.train_samples} --seeds {arguments.seeds}",
+        "data": {"rows": comparison.data.part_rows, "sha256": comparison.data.sha256},
+        "reference": REFERENCE,
+        "machine": sorted({record.result.machine for record in records if record.result.kind != "baseline"}),
+        "versions": records[-1].result.versions,
+        "best_student": _best_student(rows, tests),
+        "methods": methods,
+    }
+
+
+def _tests(records: Sequence[RunRecord], rows: Mapping[str, MethodRow]) -> dict[str, PairTest]:
+    """Return the paired test of each method against the reference, corrected for all of them."""
+    predictions: dict[str, list[Any]] = {}
+    for record in sorted(records, key=lambda record: record.result.seed):
+        row = rows[record.result.method]
+        if record.test_predictions is not None and not row.is_baseline:
+            predictions.setdefault(row.method, []).append(record.test_predictions)
+    labels = next(record.test_labels for record in records if record.test_labels is not None)
+    stacked = {name: np.stack(found) for name, found in predictions.items()}
+    if REFERENCE not in stacked:
+        return {}
+    classes = len(records[0].result.data.label_names)
+    return {test.first: test for test in compare_with(labels, stacked, reference=REFERENCE, classes=classes)}
+
+
+def _method(row: MethodRow, test: PairTest | None, costs: MethodCosts | None) -> dict[str, Any]:
+    latency = None if costs is None else costs.latency_at(64)
+    return {
+        "method": row.method,
+        "kind": row.kind,
+        "layers": row.layers,
+        "seeds": len(row.seeds),
+        "void": [run.reason for run in row.void],
+        "validation_macro_f1": _mean(row.validation_macro_f1),
+        "macro_f1": None if row.macro_f1 is None else row.macro_f1.model_dump(),
+        "accuracy": _mean(row.accuracy),
+        "to_odd": None if test is None else test.model_dump(include={"value", "low", "high", "p", "p_holm"}),
+        "training_seconds": row.training_seconds,
+        "size_mb": None if costs is None else costs.size_mb,
+        "precision": None if costs is None else costs.precision,
+        "latency_64_tokens_p50_ms": None if latency is None else latency.p50_ms,
+    }
+
+
+def _best_student(rows: Mapping[str, MethodRow], tests: Mapping[str, PairTest]) -> dict[str, Any] | None:
+    """Return the model of half the depth that is best on validation rows, and how it does against the reference."""
+    half = [row for row in rows.values() if row.layers is not None or row.method == "searched"]
+    scored = [row for row in half if row.validation_macro_f1 is not None]
+    if not scored:
+        return None
+    best = max(scored, key=lambda row: _mean(row.validation_macro_f1) or 0.0)
+    test = tests.get(best.method)
+    return {
+        "method": best.method,
+        "to_odd": None if test is None else test.model_dump(include={"value", "low", "high", "p", "p_holm"}),
+        "beats_odd": test is not None and test.value > 0 and test.p_holm < _LEVEL,
+    }
+
+
+def _mean(score: Any) -> float | None:
+    return None if score is None else float(score.mean)
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    """Return the table of what was found, the best on validation rows first."""
+    ordered = sorted(found["methods"], key=lambda method: -(method["validation_macro_f1"] or -1.0))
+    head = "| method | validation macro-F1 | test macro-F1 (95 %) | against odd, points (95 %; Holm's p) | verdict "
+    head += "| training | to ship | one text of 64 tokens |"
+    lines = [head, f"|{'---|' * (head.count('|') - 1)}"]
+    lines += [_line(method) for method in ordered]
+    return "\n".join(lines) + "\n"
+
+
+def _line(method: Mapping[str, Any]) -> str:
+    score, test = method["macro_f1"], method["to_odd"]
+    if score is None:
+        return f"| {method['method']} | void: {'; '.join(method['void'])} | | | | | | |"
+    interval = score["interval"]
+    shown = f"{_f1(score['mean'])}" + (f" ({_f1(interval['low'])} to {_f1(interval['high'])})" if interval else "")
+    against = "" if test is None else _against(test)
+    cells = [
+        method["method"],
+        _f1(method["validation_macro_f1"]),
+        shown,
+        against,
+        verdict(test),
+        _figure(method["training_seconds"], "{:.0f} s"),
+        _figure(method["size_mb"], "{:.1f} MB" + (" fp32" if method["precision"] == "fp32" else "")),
+        _figure(method["latency_64_tokens_p50_ms"], "{:.2f} ms"),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def verdict(test: Mapping[str, float] | None) -> str:
+    """Return what a paired test against the reference shows, in a word or two.
+
+    Example:
+        >>> verdict({"value": 0.02, "p_holm": 0.01}), verdict({"value": 0.02, "p_holm": 0.2})
+        ('better', 'no difference found')
+    """
+    if test is None:
+        return ""
+    if test["p_holm"] >= _LEVEL:
+        return "no difference found"
+    return "better" if test["value"] > 0 else "worse"
+
+
+def _against(test: Mapping[str, float]) -> str:
+    value, low, high = (100 * test[key] for key in ("value", "low", "high"))
+    return f"{value:+.1f} ({low:+.1f} to {high:+.1f}; {test['p_holm']:.3f})"
+
+
+def _f1(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}".removeprefix("0")
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)
+
+
+if __name__ == "__main__":
+    main()
