@@ -17,13 +17,14 @@ from distilora.config import ExperimentSettings
 from distilora.errors import ConfigError, DistiloraError
 from distilora.evaluation.labelled_texts import labelled_texts
 from distilora.experiment.materials import Materials, prepare
-from distilora.experiment.runner import run_methods
+from distilora.experiment.runner import Engine, in_turn, run_methods
 from distilora.export.experiments import export_methods
 from distilora.export.finding import best_run
 from distilora.layout import BUNDLE_FOLDER
 from distilora.report import Comparison, compare_runs, findings, read_evidence, write_report
 from distilora.report.evidence import keep_test_rows, write_report_settings
 from distilora.runs import RunRecord, load_experiment, locked
+from distilora.training.processes import by_main, main_first
 
 Tell = Callable[[str], None]
 logger = logging.getLogger(__name__)
@@ -48,26 +49,34 @@ def compare(
     folder: str | Path,
     *,
     export: bool = True,
+    engine: Engine = in_turn,
     tell: Tell = logger.info,
 ) -> Outcome:
     """Train and evaluate every method with every seed, write report and bundles, and return what it shows.
 
     Runs that are complete are read, one that was broken off goes on where it stopped; so does what is measured
-    afterwards.
+    afterwards. Processes that ``torchrun`` or ``accelerate launch`` started together train each model together; the
+    main one alone writes and tells, and all of them return the same.
 
     Args:
         settings: of the experiment, as :func:`distilora.read_experiment` returns them.
         folder: where runs, report and bundles are kept; one that holds another experiment is refused.
         export: whether each method gets its bundle, of its seed that is best on validation.
+        engine: makes the runs; absent: one after another. ``distilora.scale.runs.RayRuns()`` makes them on Ray.
         tell: takes one line on what has been decided or done.
 
     Raises:
         DistiloraError: comments, encoder, settings or folder cannot be used.
     """
     experiment = Path(folder)
-    materials = prepare(settings)
-    _check_wishes(settings, materials)
-    run_methods(materials, experiment, tell=tell)
+    materials = main_first(lambda: prepare(settings))
+    by_main(lambda: _check_wishes(settings, materials))
+    run_methods(materials, experiment, engine=engine, tell=tell)
+    return by_main(lambda: _outcome(materials, experiment, export=export, tell=tell))
+
+
+def _outcome(materials: Materials, experiment: Path, *, export: bool, tell: Tell) -> Outcome:
+    """Return what the complete runs come to, their bundles, measurements and report written."""
     records = load_experiment(experiment)  # with the methods and seeds of earlier calls
     bundles = export_methods(records, materials, experiment, tell=tell) if export else {}
     with locked(experiment):

@@ -9,6 +9,7 @@ DistiloraError                 one line a user can act on; the command line prin
 ├── BundleError                a bundle is damaged, foreign, or of a newer format
 ├── ParityError                an exported model does not say what the trained model says
 ├── RunError                   a run or experiment folder cannot be used as it is
+├── WorkerError                a process or machine that was to do part of the work cannot, or has vanished
 ├── FeedbackError              the database of feedback cannot be used
 │   └── FeedbackFullError      as many judgements as are allowed are there
 └── VoidRunError               a guard found that a run's numbers would mean nothing
@@ -16,9 +17,24 @@ DistiloraError                 one line a user can act on; the command line prin
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class DistiloraError(Exception):
     """Base of every error raised on purpose; its text says where, what came, what is allowed, what to do."""
+
+    is_echo = False
+    """Whether it was met by another process too, which tells of it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what makes it anew in another process, whatever it was made of here."""
+        return _made_anew, (type(self), self.args, self.__dict__)
+
+
+def _made_anew(kind: type[DistiloraError], args: tuple[Any, ...], fields: dict[str, Any]) -> DistiloraError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(fields)
+    return error
 
 
 class ConfigError(DistiloraError):
@@ -63,6 +79,10 @@ class ParityError(DistiloraError):
 
 class RunError(DistiloraError):
     """A run or experiment folder cannot be used as it is."""
+
+
+class WorkerError(DistiloraError):
+    """A process or machine that was to do part of the work cannot, or has vanished."""
 
 
 class FeedbackError(DistiloraError):

@@ -25,6 +25,8 @@ def main() -> None:
             print("distilora: stopped; the same command goes on where it stopped", file=sys.stderr)
         raise
     except DistiloraError as error:
+        if error.is_echo:  # another of several processes says it
+            sys.exit(EXIT_USER_ERROR)
         _fail(str(error))
     except OSError as error:
         name = error.filename2 or error.filename  # of a file that could not be put in its place, the place

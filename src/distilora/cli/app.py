@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from distilora.cli import bundles, evaluate, experiments, print_version, serving, tuning
+from distilora.errors import ConfigError
+from distilora.training.processes import started_together
 
 app = typer.Typer(
     name="distilora",
@@ -34,11 +36,14 @@ for _command in (
 
 @app.callback(invoke_without_command=True)
 def _options(
+    context: typer.Context,
     show_version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is being done.")] = False,
 ) -> None:
     if show_version:
         print_version()
         raise typer.Exit
+    if context.invoked_subcommand not in (None, "compare") and started_together():
+        raise ConfigError(f"{context.invoked_subcommand}: only compare trains on several processes; start it by itself")
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     logging.getLogger("distilora").setLevel(logging.INFO if verbose else logging.WARNING)

@@ -29,6 +29,7 @@ from distilora.models.search_records import LayerSearch
 from distilora.models.students import build_student
 from distilora.runs import RunRecord
 from distilora.training.layer_matching import LiveTeacher
+from distilora.training.processes import by_main
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +154,9 @@ def _student(method: MethodSettings, materials: Materials, teacher: Teacher) -> 
     attention, depth = materials.settings.encoder.attention, len(layer_stack(teacher.model))
     search = None
     if method.layers == SEARCH:
-        search = search_layers(teacher.model, materials.texts["validation"], materials.labels["validation"])
+        search = by_main(
+            lambda: search_layers(teacher.model, materials.texts["validation"], materials.labels["validation"])
+        )
     numbers = search.chosen.numbers if search else layer_numbers(method.layers or "", depth)
     student = build_student(teacher.model, numbers, dropout=method.training.dropout)
     return _Made(

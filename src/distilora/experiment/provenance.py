@@ -10,6 +10,7 @@ import torch
 from distilora.config import TrainingSettings
 from distilora.machine import processor
 from distilora.training.arguments import uses_bf16
+from distilora.training.processes import processes
 
 _LIBRARIES = ("distilora", "torch", "transformers", "peft", "accelerate", "tokenizers", "numpy", "scikit-learn")
 
@@ -26,7 +27,7 @@ def versions() -> dict[str, str]:
 
 
 def machine(settings: TrainingSettings | None = None) -> str:
-    """Return processor, threads, device and precision in words; the latter two where a training is described.
+    """Return processor, threads, processes, device and precision in words; what concerns a training where there is one.
 
     Args:
         settings: of the training.
@@ -34,6 +35,8 @@ def machine(settings: TrainingSettings | None = None) -> str:
     threads = torch.get_num_threads()
     words = [processor(), f"{threads} thread{'' if threads == 1 else 's'}"]
     if settings is not None:
+        count = processes().count
+        words += [f"{count} processes"] if count > 1 else []
         words.append(torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU")
         words.append("training in bfloat16" if uses_bf16(settings) else "training in float32")
     return ", ".join(words)

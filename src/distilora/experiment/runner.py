@@ -12,10 +12,14 @@ from distilora.experiment.ensembles import average_run
 from distilora.experiment.materials import Materials, prepare
 from distilora.experiment.methods import check_methods
 from distilora.experiment.progress import Progress
+from distilora.experiment.together import check_together, steps_told
 from distilora.experiment.training_runs import resolved, train_run
 from distilora.runs import RunRecord, claim_experiment, locked
+from distilora.training.processes import by_main, held_by_main, main_first, processes, told_once
 
 logger = logging.getLogger(__name__)
+Engine = Callable[[Materials, Path, Callable[[RunRecord], None]], list[RunRecord]]
+"""Makes the runs of all methods and seeds of an experiment, by ``make_run``, and tells of each that is complete."""
 
 
 def run_experiment(
@@ -33,29 +37,42 @@ def run_experiment(
     Raises:
         DistiloraError: comments, encoder, settings or folder cannot be used.
     """
-    return run_methods(prepare(settings), folder, tell=tell)
+    return run_methods(main_first(lambda: prepare(settings)), folder, tell=tell)
 
 
-def run_methods(materials: Materials, folder: Path, *, tell: Callable[[str], None] = logger.info) -> list[RunRecord]:
-    """Return the same as :func:`run_experiment`, of comments and encoder that are prepared already."""
-    settings = materials.settings
-    check_methods(materials)
-    with locked(folder):
-        claim_experiment(folder, materials.identity)
+def in_turn(materials: Materials, folder: Path, done: Callable[[RunRecord], None]) -> list[RunRecord]:
+    """Return the runs of all methods and seeds, made one after another in this process."""
+    made: list[RunRecord] = []
+    for seed in materials.settings.seeds:
+        records: dict[str, RunRecord] = {}
+        for name in materials.settings.method_names:
+            records[name] = make_run(name, materials, folder, seed=seed, parents=records)
+            done(records[name])
+        made += records.values()
+    return made
+
+
+def run_methods(
+    materials: Materials, folder: Path, *, engine: Engine = in_turn, tell: Callable[[str], None] = logger.info
+) -> list[RunRecord]:
+    """Return the same as :func:`run_experiment`, of comments and encoder that are prepared already.
+
+    Where several processes were started together they train each model together, and the main one writes and tells.
+
+    Args:
+        materials: of the experiment.
+        folder: of the experiment.
+        engine: makes the runs; :class:`distilora.scale.runs.RayRuns` makes several at a time.
+        tell: takes one line on what has been decided or done.
+    """
+    settings, tell = materials.settings, told_once(tell)
+    by_main(lambda: _check(materials))
+    with held_by_main(locked(folder)):
+        by_main(lambda: claim_experiment(folder, materials.identity))
         _tell_of(materials, tell)
-        records = run_baselines(materials, folder)
+        records = main_first(lambda: run_baselines(materials, folder))
         progress = Progress(total=len(settings.seeds) * len(settings.method_names), tell=tell)
-        for seed in settings.seeds:
-            records += _run_seed(seed, materials, folder, progress)
-    return records
-
-
-def _run_seed(seed: int, materials: Materials, folder: Path, progress: Progress) -> list[RunRecord]:
-    records: dict[str, RunRecord] = {}
-    for name in materials.settings.method_names:
-        records[name] = make_run(name, materials, folder, seed=seed, parents=records)
-        progress.tell_of(told(records[name]))
-    return list(records.values())
+        return records + engine(materials, folder, lambda record: progress.tell_of(told(record)))
 
 
 def make_run(
@@ -73,8 +90,13 @@ def make_run(
     method = resolved(materials.settings.method(name), materials)
     needed = {parent: parents[parent] for parent in method.needs}
     if method.kind == "ensemble":
-        return average_run(method, materials, folder, seed=seed, members=needed)
+        return main_first(lambda: average_run(method, materials, folder, seed=seed, members=needed))
     return train_run(method, materials, folder, seed=seed, parents=needed)
+
+
+def _check(materials: Materials) -> None:
+    check_methods(materials)
+    check_together(materials.settings, processes=processes().count)
 
 
 def _tell_of(materials: Materials, tell: Callable[[str], None]) -> None:
@@ -82,6 +104,8 @@ def _tell_of(materials: Materials, tell: Callable[[str], None]) -> None:
         tell(note)
     parts = ", ".join(f"{len(labels):,} {part}" for part, labels in materials.labels.items())
     tell(f"{materials.comments.source}: {parts} rows; encoder {materials.encoder.name}")
+    if processes().count > 1:
+        tell(steps_told(materials.settings, processes=processes().count))
 
 
 def told(record: RunRecord) -> str:

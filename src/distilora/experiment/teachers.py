@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,10 @@ from distilora.data.tokens import EncodedTexts
 from distilora.experiment.materials import Materials
 from distilora.files import write_whole
 from distilora.models.encoders import load_trained
-from distilora.models.inference import compute_logits
 from distilora.models.weights import weights_hash
 from distilora.runs import MODEL_FOLDER, RunRecord, read_logits, run_sha256
+from distilora.training.processes import by_main
+from distilora.training.sharing import shared_logits
 
 _OUTPUTS = ".outputs"
 _LOGITS = "logits"
@@ -45,16 +47,24 @@ class Teacher:
             bf16: as its logits of the training rows were computed.
         """
         path = self.run.folder.parent / _OUTPUTS / f"{self.run.folder.name}-{self._key(texts, bf16=bf16)}.safetensors"
-        try:
-            return load_file(path)[_LOGITS]
-        except (OSError, SafetensorError, KeyError):  # not there yet, or not whole
-            found = compute_logits(self.model, texts, bf16=bf16)
-            write_whole(path, save({_LOGITS: found}))
-            return found
+        found = by_main(lambda: _stored(path))
+        if found is None:
+            found = shared_logits(self.model, texts, bf16=bf16)
+            content = save({_LOGITS: found})
+            by_main(lambda: write_whole(path, content))
+        return found
 
     def _key(self, texts: EncodedTexts, *, bf16: bool) -> str:
         parts = (texts.ids.tobytes(), texts.starts.tobytes(), run_sha256(self.run.folder).encode(), bytes([bf16]))
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:32]
+
+
+def _stored(path: Path) -> NDArray[np.float32] | None:
+    """Return the logits in a file, or nothing where it is not there yet, or not whole."""
+    try:
+        return load_file(path)[_LOGITS]
+    except (OSError, SafetensorError, KeyError):
+        return None
 
 
 def open_teacher(run: RunRecord, materials: Materials) -> Teacher:

@@ -27,7 +27,6 @@ from distilora.experiment.methods import first_rows_logits, trainable_hash
 from distilora.experiment.provenance import machine, versions
 from distilora.experiment.training_rows import uses_unlabelled
 from distilora.models.encoders import save_trained
-from distilora.models.inference import compute_logits
 from distilora.models.weights import parameter_counts, weights_hash
 from distilora.runs import (
     MODEL_FOLDER,
@@ -47,6 +46,8 @@ from distilora.training.arguments import default_learning_rate, uses_bf16
 from distilora.training.callbacks import FINITE_LOSS
 from distilora.training.detectors import class_shares
 from distilora.training.loop import Training, TrainingTask, train_model
+from distilora.training.processes import by_main, on_all
+from distilora.training.sharing import shared_logits
 from distilora.training.threads import torch_threads
 
 logger = logging.getLogger(__name__)
@@ -108,9 +109,10 @@ def train_run(
     """
     final = run_folder(experiment, method.name, seed)
     checkpoints = checkpoints_folder(experiment, method.name, seed)
-    partial = claim_run(experiment, method.name, seed, _config(method, materials, seed=seed, parents=parents))
+    config = _config(method, materials, seed=seed, parents=parents)
+    partial = by_main(lambda: claim_run(experiment, method.name, seed, config))
     if partial is None:
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        by_main(lambda: shutil.rmtree(checkpoints, ignore_errors=True))
         return read_run(final)
     with torch_threads(method.training.threads):
         try:
@@ -118,11 +120,15 @@ def train_run(
         except VoidRunError as void:
             logger.warning("%s seed %d is void: %s", method.name, seed, void)
             made = _Made(_result(method, materials, seed=seed, void=str(void), **_started(method, parents)))
-            # Somebody could take it for a good one.
-            shutil.rmtree(partial / MODEL_FOLDER, ignore_errors=True)
-    complete_run(partial, final, result=made.result, history=made.history, logits=made.logits)
-    shutil.rmtree(checkpoints, ignore_errors=True)  # only now: until then they are what a killed run goes on from
+    by_main(lambda: _complete(partial, final, made))
+    by_main(lambda: shutil.rmtree(checkpoints, ignore_errors=True))  # only now: a killed run goes on from them
     return read_run(final)
+
+
+def _complete(partial: Path, final: Path, made: _Made) -> None:
+    if made.result.void is not None:  # somebody could take its model for a good one
+        shutil.rmtree(partial / MODEL_FOLDER, ignore_errors=True)
+    complete_run(partial, final, result=made.result, history=made.history, logits=made.logits)
 
 
 def fit(  # noqa: PLR0913 - what, on what, from what, and where
@@ -163,12 +169,12 @@ def fit(  # noqa: PLR0913 - what, on what, from what, and where
         callbacks=callbacks,
     )
     training = train_model(candidate.model, task, scores=_scores)
-    passed = [guards.DISJOINT_PARTS, *candidate.guards, FINITE_LOSS, *_check_weights(candidate, before)]
+    passed = [guards.DISJOINT_PARTS, *candidate.guards, FINITE_LOSS, *on_all(lambda: _check_weights(candidate, before))]
     model = candidate.model
     if method.kind == "joint":
-        model, total = _merged(candidate, materials)
+        model, total = on_all(lambda: _merged(candidate, materials))
         passed.append(guards.MERGED_SAME)
-    logits = compute_logits(model, materials.texts["validation"])
+    logits = shared_logits(model, materials.texts["validation"])
     validation = evaluate_logits(logits, materials.labels["validation"], label_names=materials.label_names)
     passed += _check_validation(method, validation, materials)
     return Fitted(candidate, model, training, total, trainable, tuple(passed), logits, validation)
@@ -185,15 +191,12 @@ def _train(
     partial = partial_folder(experiment, method.name, seed)
     checkpoints = checkpoints_folder(experiment, method.name, seed)
     fitted = fit(method, materials, seed=seed, parents=parents, checkpoints=checkpoints)
-    _save(fitted.model, materials, partial)
-    passed = [*fitted.guards, _check_reload(fitted, materials, partial)]
-    if fitted.candidate.search is not None:
-        write_layer_search(partial, fitted.candidate.search)
+    passed = [*fitted.guards, by_main(lambda: _saved(fitted, materials, partial))]
     logits = {"validation": fitted.validation_logits}
     if method.kind == "teacher":
-        logits["train"] = compute_logits(fitted.model, materials.texts["train"], bf16=uses_bf16(method.training))
+        logits["train"] = shared_logits(fitted.model, materials.texts["train"], bf16=uses_bf16(method.training))
     # The test rows are looked at here and nowhere else, when everything has been chosen.
-    logits["test"] = compute_logits(fitted.model, materials.texts["test"])
+    logits["test"] = shared_logits(fitted.model, materials.texts["test"])
     training = fitted.training
     result = _result(
         method,
@@ -214,6 +217,14 @@ def _train(
         test=evaluate_logits(logits["test"], materials.labels["test"], label_names=materials.label_names),
     )
     return _Made(result, history_of(training), with_labels(logits, materials.labels))
+
+
+def _saved(fitted: Fitted, materials: Materials, partial: Path) -> str:
+    """Save the model, and return the guard that its files have passed."""
+    _save(fitted.model, materials, partial)
+    if fitted.candidate.search is not None:
+        write_layer_search(partial, fitted.candidate.search)
+    return _check_reload(fitted, materials, partial)
 
 
 def _check_weights(candidate: Candidate, before: str) -> list[str]:

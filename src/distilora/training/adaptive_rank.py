@@ -119,6 +119,8 @@ class AllocateRank(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: Any, state: Any, control: Any, *, model: Any, **_: Any) -> None:  # noqa: ARG002
         """Add the importances to the checkpoint."""
+        if not state.is_world_process_zero:
+            return
         save_file(
             {name: tensor.contiguous() for name, tensor in allocator_state(model, self._pattern).items()},
             _file(args, state),

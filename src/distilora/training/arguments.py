@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import TrainingArguments
 
 from distilora.config import MethodKind, TrainingSettings
+from distilora.training.processes import MAIN, processes
 
 _WIDE = 512
 _LEARNING_RATES: dict[MethodKind, tuple[float, float]] = {
@@ -46,6 +48,8 @@ def training_arguments(
 ) -> TrainingArguments:
     """Return the arguments of ``transformers.Trainer``.
 
+    The batch size is that of all processes together: the batches of :mod:`distilora.data.batches` are shared out.
+
     Args:
         settings: of the method; its learning rate must be given.
         folder: for checkpoints.
@@ -66,7 +70,10 @@ def training_arguments(
         optim="adamw_torch_fused",
         bf16=uses_bf16(settings),
         use_cpu=not torch.cuda.is_available(),
-        seed=seed,
+        # Terms are also taken of what passes by the wrapper's own outputs, and joint models answer twice a step.
+        ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,
+        seed=_own_seed(seed),
         data_seed=seed,
         eval_strategy="epoch",
         save_strategy="epoch",
@@ -82,3 +89,9 @@ def training_arguments(
         disable_tqdm=True,
         report_to="none",
     )
+
+
+def _own_seed(seed: int) -> int:
+    """Return the seed of this process: other rows get other dropout, and the main process the same as one alone."""
+    rank = processes().rank
+    return seed if rank == MAIN else int(np.random.SeedSequence((seed, rank)).generate_state(1)[0])

@@ -122,7 +122,8 @@ class ProgressBar(TrainerCallback):  # type: ignore[misc]
             unit="step",
             leave=False,
             dynamic_ncols=True,
-            disable=None,  # where nobody watches, as in a log file
+            # Where nobody watches, as in a log file, and on all processes but the main one.
+            disable=None if state.is_world_process_zero else True,
         )
 
     def on_step_end(self, *_: Any, **__: Any) -> None:

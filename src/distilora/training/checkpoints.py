@@ -15,6 +15,7 @@ from transformers import TrainerCallback
 
 from distilora.errors import RunError
 from distilora.files import write_whole
+from distilora.training.processes import wait_for_all
 
 STATE_FILE = "trainer_state.json"
 SEAL_FILE = "sha256.json"
@@ -78,8 +79,10 @@ def _hashes(checkpoint: Path) -> dict[str, str]:
 
 
 class CheckpointSeal(TrainerCallback):  # type: ignore[misc]
-    """Seals each checkpoint once its last file is written."""
+    """Seals each checkpoint once its last file is written, on every process."""
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """Seal the checkpoint of this step."""
-        seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+        wait_for_all()  # each process writes the state of its own random numbers
+        if state.is_world_process_zero:
+            seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")

@@ -34,7 +34,7 @@ class KeepExtras(TrainerCallback):  # type: ignore[misc]
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """Add the extras to the checkpoint of this step."""
         tensors = {name: tensor.contiguous() for name, tensor in self._extras.state_dict().items()}
-        if tensors:
+        if tensors and state.is_world_process_zero:
             save_file(tensors, _file(args, state))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from distilora.training.callbacks import FiniteLoss, ProgressBar, TrainingClock,
 from distilora.training.checkpoints import CheckpointSeal, last_checkpoint, private_folder, read_state
 from distilora.training.layer_matching import LiveTeacher
 from distilora.training.monitor import TrainingMonitor, stopped_by_monitor
+from distilora.training.processes import by_main
 from distilora.training.records import Event
 from distilora.training.trainer import DistillationTrainer, Scores
 from distilora.training.unfreezing import GradualUnfreezing
@@ -74,7 +76,7 @@ def train_model(model: nn.Module, task: TrainingTask, *, scores: Scores) -> Trai
     """Train ``model`` in place and leave the weights of its best epoch in it.
 
     Checkpoints are written at the end of each epoch. A training that was broken off, even by kill -9, goes on from
-    the last of them that is whole and, with the same number of threads, ends in the same bits.
+    the last of them that is whole and, with the same number of threads and of processes, ends in the same bits.
 
     Args:
         model: a classifier; what is to be trained requires gradients.
@@ -84,14 +86,16 @@ def train_model(model: nn.Module, task: TrainingTask, *, scores: Scores) -> Trai
     Raises:
         VoidRunError: the loss is not finite.
     """
-    checkpoint = last_checkpoint(private_folder(task.folder))
+    checkpoint = by_main(lambda: last_checkpoint(private_folder(task.folder)))
     full_table = _train_seen_rows_only(model, task.train)
     bar = ProgressBar(task.title)
     trainer = _trainer(model, task, bar, scores=scores, epochs=_epochs_when_stopped(checkpoint))
     if checkpoint:
         logger.info("%s: going on from %s", task.title, checkpoint.name)
     try:
-        with quietly(), first_token_only(model):
+        with quietly(), first_token_only(model), warnings.catch_warnings():
+            # accelerate still passes broadcast_buffers on, which torch is about to give another name.
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
         bar.close()

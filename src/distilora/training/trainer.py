@@ -16,7 +16,6 @@ from distilora.data.batches import EpochLoader, LabelledRows, LengthSortedBatche
 from distilora.data.class_sampling import BalancedBatches
 from distilora.losses.balancing import balancer
 from distilora.losses.objective import UNLABELLED, LayerPairs, Objective
-from distilora.models.inference import compute_logits
 from distilora.models.joint import without_adapters
 from distilora.models.layers import layer_stack
 from distilora.models.subsets import only_layers
@@ -24,6 +23,8 @@ from distilora.training.callbacks import EpochEndLog
 from distilora.training.extras import LOG_VARIANCE_RATE, KeepExtras
 from distilora.training.layer_matching import LayerMatcher, LiveTeacher
 from distilora.training.layer_rates import parameter_groups
+from distilora.training.processes import from_all, mean_of_all, processes
+from distilora.training.sharing import rows_of_all, shared_logits
 
 Scores = Callable[[NDArray[np.float32], NDArray[np.int64]], Mapping[str, float]]
 """From logits (rows, labels) and labels (rows,) to scores by name; ``macro_f1`` must be among them."""
@@ -33,7 +34,8 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
     """Minimises an :class:`Objective` on batches of like length; the teacher's logits come with the batch.
 
     Every term is logged by name with its weight: the mean over the steps since the last entry in training, the mean
-    over all rows at each evaluation.
+    over all rows at each evaluation. Several processes share each batch: terms of what the model answers are those of
+    the whole batch, terms that look inside the mean over the shares.
 
     Args:
         model: to be trained.
@@ -98,10 +100,10 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
             return super().train(*arguments, **options)
 
     def get_train_dataloader(self) -> EpochLoader:
-        """Return the loader of this process's share of the batches."""
+        """Return the loader of this process's share of each batch."""
         rows = self._train_rows
         shared = {
-            "batch_size": self.args.per_device_train_batch_size,
+            "batch_size": self.args.per_device_train_batch_size,  # of all processes, see training_arguments
             "seed": self.args.data_seed,
             "rank": self.args.process_index,
             "processes": self.args.world_size,
@@ -149,15 +151,26 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
         labels, teacher_logits = inputs.pop("labels"), inputs.pop("teacher_logits", None)
         adapted = model(**inputs).logits if self._objective.adapted else None
         outputs, pairs = self._answers(model, inputs)
-        terms = self._objective.terms(
-            outputs.logits, labels, teacher_logits=teacher_logits, adapted_logits=adapted, passes=passes
-        )
+        answers = {"logits": outputs.logits, "labels": labels, "teacher_logits": teacher_logits}
+        terms = self._objective.terms(**self._of_all({**answers, "adapted_logits": adapted}, passes), passes=passes)
         if pairs is not None:
             terms |= self._objective.pair_terms(pairs)
         balanced = self._balancer.weigh(terms, self._objective.fixed, observe=True)
         self._remember(terms, balanced.weights)
         loss = balanced.total if self._penalty is None else balanced.total + self._penalty()
+        if self.args.world_size > 1:
+            loss = (
+                loss + 0 * outputs.logits.sum()
+            )  # processes wait for a gradient of every weight, the classifier's too
         return (loss, outputs) if return_outputs else loss
+
+    def _of_all(self, answers: Mapping[str, Tensor | None], passes: int) -> dict[str, Tensor]:
+        """Return the answers that there are, with those of all processes where there are several."""
+        known = {name: tensor for name, tensor in answers.items() if tensor is not None}
+        if self.args.world_size == 1:
+            return known
+        most = -(-self.args.per_device_train_batch_size // self.args.world_size)
+        return rows_of_all(known, most=most, passes=passes)
 
     def _answers(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> tuple[Any, LayerPairs | None]:
         """Return what the model says of a batch in training, where it has a second function without its adapters."""
@@ -186,7 +199,7 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
     def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
         """Log, with the mean of every term and weight since the last entry beside the training loss."""
         if "loss" in logs:
-            logs.update({name: float(total) / self._steps for name, total in self._sums.items()})
+            logs.update(mean_of_all({name: float(total) / self._steps for name, total in self._sums.items()}))
             if self._matcher is not None:
                 logs["pair_weights"] = self._matcher.weights.tolist()
             self._sums, self._steps = {}, 0
@@ -195,7 +208,7 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
     def evaluate(self, *_: Any, metric_key_prefix: str = "eval", **__: Any) -> dict[str, Any]:
         """Return the scores and the loss terms of the validation rows, and log them."""
         rows = self._validation_rows
-        logits = compute_logits(self.model, rows.texts, bf16=self.args.bf16)
+        logits = shared_logits(self.model, rows.texts, bf16=self.args.bf16)
         terms = self._validation_terms(logits)
         total = self._balancer.weigh(terms, self._objective.fixed, observe=False).total.detach()
         found: dict[str, Any] = {**self._scores(logits, rows.labels), "loss": float(total)}
@@ -212,7 +225,7 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
         said, adapted = torch.from_numpy(logits), None
         if self._objective.adapted:
             with without_adapters(self.model):
-                said, adapted = torch.from_numpy(compute_logits(self.model, rows.texts, bf16=self.args.bf16)), said
+                said, adapted = torch.from_numpy(shared_logits(self.model, rows.texts, bf16=self.args.bf16)), said
         terms = self._objective.terms(
             said,
             torch.from_numpy(rows.labels),
@@ -227,12 +240,13 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
         if self._matcher is None:
             return {}
         texts = self._validation_rows.texts
-        batches = LengthSortedBatches(texts.lengths, batch_size=self.args.per_device_eval_batch_size, seed=0)
+        here = processes()
+        batches = list(LengthSortedBatches(texts.lengths, batch_size=self.args.per_device_eval_batch_size, seed=0))
         self.model.eval()
         totals: dict[str, Tensor] = {}
         tokens = torch.zeros((), device=self.args.device)
         with self.accelerator.autocast():
-            for rows in batches:
+            for rows in batches[here.rank :: here.count]:
                 ids, mask = (torch.from_numpy(array).to(self.args.device) for array in texts.padded(rows))
                 inputs = {"input_ids": ids, "attention_mask": mask}
                 self.model(**inputs, output_hidden_states=True)
@@ -240,7 +254,7 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
                 for name, term in terms.items():
                     totals[name] = totals.get(name, torch.zeros_like(term)) + mask.sum() * term
                 tokens = tokens + mask.sum()
-        return {name: (total / tokens).cpu() for name, total in totals.items()}
+        return _mean_by_tokens({name: total.cpu() for name, total in totals.items()}, tokens.cpu())
 
     def _scores_by_layer(self) -> list[float]:
         """Return the macro-F1 of the validation rows that the model has after each of its layers, from the first on."""
@@ -248,13 +262,22 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
         found = []
         for last in range(1, depth + 1):
             with only_layers(self.model, range(1, last + 1)):
-                logits = compute_logits(self.model, rows.texts, bf16=self.args.bf16)
+                logits = shared_logits(self.model, rows.texts, bf16=self.args.bf16)
             found.append(float(self._scores(logits, rows.labels)["macro_f1"]))
         return found
 
     def floating_point_ops(self, inputs: dict[str, Tensor]) -> int:  # noqa: ARG002
         """Return 0: the count is nowhere shown, and walking all parameters for it costs a millisecond a step."""
         return 0
+
+
+def _mean_by_tokens(totals: Mapping[str, Tensor], tokens: Tensor) -> dict[str, Tensor]:
+    """Return the mean of terms that were summed up token by token, on one process or on several."""
+    shares = from_all((totals, tokens))
+    names = dict.fromkeys(name for share, _ in shares for name in share)  # a process without a batch has none
+    count = torch.stack([tokens for _, tokens in shares]).sum()
+    sums = {name: torch.stack([share[name] for share, _ in shares if name in share]).sum() for name in names}
+    return {name: total / count for name, total in sums.items()}
 
 
 def _classes(rows: LabelledRows) -> NDArray[np.int64]:
