@@ -5,11 +5,9 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
 
 from distilora.data.faults import listed
-from distilora.data.tables import Row, Table
+from distilora.data.tables import Readable, Row, Table
 from distilora.errors import DataError
 
 # Far above the longest accepted text, so that a long text is told as such; low enough that a quotation mark that is
@@ -53,10 +51,10 @@ class Entry:
 class _Lines:
     """Decoded lines; a line that is not UTF-8 is noted in ``problem`` until somebody takes the note away."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: Iterator[bytes], *, line: int, offset: int) -> None:
         self._stream = stream
-        self._offset = 0
-        self.number = 0
+        self._offset = offset
+        self.number = line
         self.raw: list[bytes] = []
         """The lines of the record that is being read."""
         self.problem: str | None = None
@@ -94,7 +92,7 @@ def decode_line(raw: bytes, *, offset: int) -> tuple[str, str | None]:
     return (text.removeprefix("\ufeff") if offset == 0 else text), problem
 
 
-def open_delimited(path: Path, *, source: str, delimiter: str) -> Table:
+def open_delimited(path: Readable, *, source: str, delimiter: str) -> Table:
     """Return a CSV or TSV file as a table.
 
     Args:
@@ -105,7 +103,6 @@ def open_delimited(path: Path, *, source: str, delimiter: str) -> Table:
     Raises:
         DataError: the file is empty, not text, or its header cannot be used.
     """
-    csv.field_size_limit(max(csv.field_size_limit(), _FIELD_LIMIT))
     columns = _header(path, source=source, delimiter=delimiter)
 
     def rows(names: Sequence[str]) -> Iterator[Row]:
@@ -119,7 +116,7 @@ def open_delimited(path: Path, *, source: str, delimiter: str) -> Table:
     return Table(source, columns, rows, part_column="split" if "split" in columns else None)
 
 
-def _header(path: Path, *, source: str, delimiter: str) -> tuple[str, ...]:
+def _header(path: Readable, *, source: str, delimiter: str) -> tuple[str, ...]:
     refuse_binary(path, source=source)
     with path.open("rb") as stream:
         entry = next(read_entries(stream, delimiter=delimiter), None)
@@ -140,7 +137,7 @@ def _expected(delimiter: str) -> str:
     return "a .tsv file is separated by tabs" if delimiter == "\t" else "a .csv file is separated by commas"
 
 
-def refuse_binary(path: Path, *, source: str) -> None:
+def refuse_binary(path: Readable, *, source: str) -> None:
     """Raise DataError if the file begins like UTF-16, or its first line like no text at all."""
     with path.open("rb") as stream:
         beginning = stream.readline(1024)
@@ -150,9 +147,17 @@ def refuse_binary(path: Path, *, source: str) -> None:
         raise DataError(f"{source}: NUL at byte {beginning.index(0)}: not a text file; save it as UTF-8 text")
 
 
-def read_entries(stream: BinaryIO, *, delimiter: str) -> Iterator[Entry]:
-    """Return the records of a file that :func:`open_delimited` took, the header first, blank lines left out."""
-    lines = _Lines(stream)
+def read_entries(stream: Iterator[bytes], *, delimiter: str, line: int = 0, offset: int = 0) -> Iterator[Entry]:
+    """Return the records of a file that :func:`open_delimited` took, the header first, blank lines left out.
+
+    Args:
+        stream: the file's lines, from the beginning of a record on.
+        delimiter: between fields.
+        line: lines of the file before.
+        offset: bytes of the file before.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), _FIELD_LIMIT))
+    lines = _Lines(stream, line=line, offset=offset)
     # strict: else a quotation mark that is never closed would swallow rows without a word.
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:

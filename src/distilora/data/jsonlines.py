@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from distilora.data.delimited import decode_line, refuse_binary
 from distilora.data.faults import shown
-from distilora.data.tables import Row, Table
+from distilora.data.tables import Readable, Row, Table
 from distilora.errors import DataError
 
 # Keys may be absent from single lines, so that the first line alone does not tell the columns.
@@ -34,7 +33,7 @@ class Line(NamedTuple):
         return "" if self.number == number else f"line {self.number}"
 
 
-def open_json_lines(path: Path, *, source: str) -> Table:
+def open_json_lines(path: Readable, *, source: str) -> Table:
     """Return a JSON lines file as a table whose columns are the keys of its first hundred objects.
 
     Args:
@@ -63,10 +62,15 @@ def open_json_lines(path: Path, *, source: str) -> Table:
     return Table(source, columns, rows, part_column="split" if "split" in columns else None)
 
 
-def read_lines(stream: BinaryIO) -> Iterator[Line]:
-    """Return the lines that are not blank, each with its object or what is wrong with it."""
-    offset = 0
-    for number, raw in enumerate(stream, start=1):
+def read_lines(stream: Iterable[bytes], *, before: int = 0, offset: int = 0) -> Iterator[Line]:
+    """Return the lines that are not blank, each with its object or what is wrong with it.
+
+    Args:
+        stream: the file's lines, from any on.
+        before: lines of the file before.
+        offset: bytes of the file before.
+    """
+    for number, raw in enumerate(stream, start=before + 1):
         text, problem = decode_line(raw, offset=offset)
         offset += len(raw)
         if text.strip():

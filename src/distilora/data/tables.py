@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import BinaryIO, Literal, Protocol
+
+
+class Readable(Protocol):
+    """What can be opened again and again, such as a ``pathlib.Path``."""
+
+    def open(self, mode: Literal["rb"], /) -> BinaryIO:
+        """Return its bytes from the beginning."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from distilora.data.columns import choose_text
-from distilora.data.delimited import read_entries
+from distilora.data.delimited import Entry, read_entries
 from distilora.data.faults import first_line, listed, text_problem
-from distilora.data.jsonlines import read_lines
+from distilora.data.jsonlines import Line, read_lines
 from distilora.data.opening import open_file
 from distilora.data.parquet import bytes_problem, values_of
 from distilora.data.tables import Table
@@ -19,9 +19,9 @@ from distilora.errors import DataError
 from distilora.scoring.forms import DELIMITERS, FORMS, Form, Rows, as_json, require_pyarrow, rows_for
 
 # A chunk ends here too, so that its memory does not grow with the length of the texts.
-_CHUNK_BYTES = 4_000_000
+CHUNK_BYTES = 4_000_000
 # Of a column of a row group; pyarrow would else read all of it at once.
-_PARQUET_BUFFER = 1 << 18
+PARQUET_BUFFER = 1 << 18
 
 
 class Reject(NamedTuple):
@@ -72,20 +72,25 @@ class CommentFile:
 
 
 @dataclass(frozen=True)
-class _Source:
+class Source:
+    """A file, and how its rows are to be handed on."""
+
     table: Table
     path: Path
     form: Form
     text_column: str
     out_form: Form
+    """The form in which they are to be written."""
     added: frozenset[str]
+    """Names of the columns that scoring adds."""
 
     @property
     def text_index(self) -> int:
+        """Where the text stands in a row."""
         return self.table.columns.index(self.text_column)
 
 
-class _Item(NamedTuple):
+class Item(NamedTuple):
     """One row: its text and what the writer is to have of it, or the reject."""
 
     text: str
@@ -109,15 +114,16 @@ def open_comment_file(source: Path, *, text: str | None, added: Collection[str],
     """
     table = open_file(str(source))
     text_column = choose_text(table, text=text)
-    _refuse_names(table, added=added, out_form=out_form)
+    refuse_names(table, added=added, out_form=out_form)
     form = FORMS[source.suffix.lower()]
-    opened = _Source(table, source, form, text_column, out_form, frozenset(added))
+    opened = Source(table, source, form, text_column, out_form, frozenset(added))
     read = {"csv": _delimited, "tsv": _delimited, "jsonl": _json_lines, "parquet": _parquet}[form]
     schema = _schema(source) if form == out_form == "parquet" else None
     return CommentFile(str(source), table.columns, text_column, partial(read, opened), schema)
 
 
-def _refuse_names(table: Table, *, added: Collection[str], out_form: Form) -> None:
+def refuse_names(table: Table, *, added: Collection[str], out_form: Form) -> None:
+    """Raise DataError if a name of a table's column is taken by those that scoring adds, or cannot be written."""
     taken = [name for name in table.columns if name in added]
     if taken:
         raise DataError(
@@ -132,52 +138,60 @@ def _refuse_names(table: Table, *, added: Collection[str], out_form: Form) -> No
         )
 
 
-def _delimited(source: _Source, rows: int) -> Iterator[Chunk]:
+def _delimited(source: Source, rows: int) -> Iterator[Chunk]:
     columns, size = source.table.columns, source.path.stat().st_size
     # From CSV to TSV or back the cells are the same.
     convert = None if source.out_form in DELIMITERS else partial(rows_for, source.out_form, columns)
     with source.path.open("rb") as stream:
-        items = _delimited_items(source, stream)
-        yield from _in_chunks(items, rows=rows, share=lambda: stream.tell() / size, convert=convert)
+        entries = read_entries(stream, delimiter=DELIMITERS[source.form])
+        next(entries)
+        items = delimited_items(source, entries)
+        yield from in_chunks(items, rows=rows, share=lambda: stream.tell() / size, convert=convert)
 
 
-def _delimited_items(source: _Source, stream: BinaryIO) -> Iterator[_Item]:
+def delimited_items(source: Source, entries: Iterator[Entry], *, before: int = 0) -> Iterator[Item]:
+    """Return the rows of a CSV or TSV file from its records, the header left out.
+
+    Args:
+        source: the file.
+        entries: records that follow each other.
+        before: rows of the file before them.
+    """
     fields, index = len(source.table.columns), source.text_index
-    entries = read_entries(stream, delimiter=DELIMITERS[source.form])
-    next(entries)
-    for number, entry in enumerate(entries, start=1):
+    for number, entry in enumerate(entries, start=before + 1):
         problem = entry.fault(fields=fields) or text_problem(entry.fields[index])
         size = sum(map(len, entry.raw))
         if problem is None:
-            yield _Item(entry.fields[index], entry.fields, None, size)
+            yield Item(entry.fields[index], entry.fields, None, size)
         else:
-            yield _Item("", None, Reject(number, entry.place(number), problem, raw=_raw(b"".join(entry.raw))), size)
+            yield Item("", None, Reject(number, entry.place(number), problem, raw=_raw(b"".join(entry.raw))), size)
 
 
-def _json_lines(source: _Source, rows: int) -> Iterator[Chunk]:
+def _json_lines(source: Source, rows: int) -> Iterator[Chunk]:
     size = source.path.stat().st_size
     # From JSON lines to JSON lines an object stays as it is written, to the digits of its numbers.
     same = source.out_form == "jsonl"
     convert = None if same else partial(rows_for, source.out_form, source.table.columns)
     with source.path.open("rb") as stream:
-        items = _json_items(source, stream)
-        yield from _in_chunks(items, rows=rows, share=lambda: stream.tell() / size, convert=convert)
+        items = json_items(source, read_lines(stream))
+        yield from in_chunks(items, rows=rows, share=lambda: stream.tell() / size, convert=convert)
 
 
-def _json_items(source: _Source, stream: BinaryIO) -> Iterator[_Item]:
+def json_items(source: Source, lines: Iterator[Line], *, before: int = 0) -> Iterator[Item]:
+    """Return the rows of a JSON lines file; arguments as for :func:`delimited_items`."""
     same, columns = source.out_form == "jsonl", source.table.columns
-    for number, line in enumerate(read_lines(stream), start=1):
+    for number, line in enumerate(lines, start=before + 1):
         item = line.item or {}
         text = item.get(source.text_column)
         problem = line.problem or _keys_problem(source, item) or text_problem(text)
         if problem is None:
             row = line.text.strip() if same else [item.get(name) for name in columns]
-            yield _Item(str(text), row, None, len(line.raw))
+            yield Item(str(text), row, None, len(line.raw))
         else:
-            yield _Item("", None, Reject(number, line.place(number), problem, raw=_raw(line.raw)), len(line.raw))
+            yield Item("", None, Reject(number, line.place(number), problem, raw=_raw(line.raw)), len(line.raw))
 
 
-def _keys_problem(source: _Source, item: dict[str, object]) -> str | None:
+def _keys_problem(source: Source, item: dict[str, object]) -> str | None:
     """Return which key of an object is new among those that the beginning of the file has, if that cannot be."""
     taken = source.added.intersection(item)
     if taken:
@@ -195,9 +209,17 @@ def _raw(lines: bytes) -> str:
     return lines.decode("utf-8", "backslashreplace").rstrip("\r\n")
 
 
-def _in_chunks(
-    items: Iterator[_Item], *, rows: int, share: Callable[[], float], convert: Callable[[list[Any]], Rows] | None
+def in_chunks(
+    items: Iterator[Item], *, rows: int, share: Callable[[], float], convert: Callable[[list[Any]], Rows] | None
 ) -> Iterator[Chunk]:
+    """Return rows in chunks of so many, or of 4 MB.
+
+    Args:
+        items: the rows.
+        rows: of a chunk.
+        share: tells how much of the file is read.
+        convert: makes what the writer takes; absent: it takes them as they are.
+    """
     chunk, size = Chunk(), 0
     for item in items:
         chunk.read += 1
@@ -207,7 +229,7 @@ def _in_chunks(
             chunk.rows.append(item.row)
         else:
             chunk.rejects.append(item.reject)
-        if chunk.read == rows or size >= _CHUNK_BYTES:
+        if chunk.read == rows or size >= CHUNK_BYTES:
             yield _finished(chunk, share=share(), convert=convert)
             chunk, size = Chunk(), 0
     if chunk.read:
@@ -227,16 +249,16 @@ def _schema(path: Path) -> Any:
     return pq.read_schema(path)
 
 
-def _parquet(source: _Source, rows: int) -> Iterator[Chunk]:
+def _parquet(source: Source, rows: int) -> Iterator[Chunk]:
     pa = require_pyarrow()
     import pyarrow.parquet as pq
 
     read = 0
     try:
-        with pq.ParquetFile(source.path, pre_buffer=False, buffer_size=_PARQUET_BUFFER) as file:
+        with pq.ParquetFile(source.path, pre_buffer=False, buffer_size=PARQUET_BUFFER) as file:
             total = max(file.metadata.num_rows, 1)
             for batch in file.iter_batches(rows):
-                chunk = _batch_chunk(source, batch, before=read)
+                chunk = batch_chunk(source, batch, before=read)
                 read += chunk.read
                 chunk.share = read / total
                 yield chunk
@@ -244,7 +266,8 @@ def _parquet(source: _Source, rows: int) -> Iterator[Chunk]:
         raise DataError(f"{source.table.source}: the Parquet file is damaged: {first_line(failure)}") from None
 
 
-def _batch_chunk(source: _Source, batch: Any, *, before: int) -> Chunk:
+def batch_chunk(source: Source, batch: Any, *, before: int) -> Chunk:
+    """Return a ``pyarrow.RecordBatch`` of a Parquet file, so many of whose rows come before, as a chunk."""
     same = source.out_form == "parquet"
     texts = values_of(batch.column(source.text_index))
     # Row by row only where it must be: to convert, not to hand a batch on.

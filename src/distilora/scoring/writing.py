@@ -72,6 +72,32 @@ class RowWriter(Protocol):
         """Write nothing more, because something went wrong."""
 
 
+def scored_schema(schema: Any, added: AddedColumns) -> Any:
+    """Return a ``pyarrow.Schema`` with the added columns behind those that are there."""
+    pa = require_pyarrow()
+    kinds = [pa.string(), *[pa.float32()] * (len(added.names) - 2), pa.bool_()]
+    for name, kind in zip(added.names, kinds, strict=True):
+        schema = schema.append(pa.field(name, kind))
+    return schema
+
+
+def scored_batch(rows: Any, predictions: Predictions, *, schema: Any) -> Any:
+    """Return a ``pyarrow.RecordBatch`` with what is said of each row behind it.
+
+    Args:
+        rows: ``pyarrow.RecordBatch`` of them.
+        predictions: of as many texts.
+        schema: as of :func:`scored_schema`.
+    """
+    pa = require_pyarrow()
+    added = [
+        pa.array(predictions.label_names, pa.string()).take(pa.array(predictions.labels)),
+        *(pa.array(np.ascontiguousarray(column)) for column in _numbers(predictions).T),
+        pa.array(predictions.cut),
+    ]
+    return pa.RecordBatch.from_arrays([*rows.columns, *added], schema=schema)
+
+
 def row_writer(form: Form, columns: Sequence[str], added: AddedColumns, *, write: Write, schema: Any) -> RowWriter:
     """Return what writes rows in one form.
 
@@ -156,10 +182,7 @@ class _ParquetWriter:
 
     def __init__(self, columns: Sequence[str], added: AddedColumns, *, write: Write, schema: Any) -> None:
         pa = require_pyarrow()
-        kinds = [pa.string(), *[pa.float32()] * (len(added.names) - 2), pa.bool_()]
-        self._schema = schema or pa.schema([(name, pa.string()) for name in columns])
-        for name, kind in zip(added.names, kinds, strict=True):
-            self._schema = self._schema.append(pa.field(name, kind))
+        self._schema = scored_schema(schema or pa.schema([(name, pa.string()) for name in columns]), added)
         self._sink = _Sink(write)
         self._writer: Any = None
 
@@ -169,13 +192,7 @@ class _ParquetWriter:
         self._writer = pq.ParquetWriter(self._sink, self._schema)
 
     def rows(self, rows: Rows, predictions: Predictions) -> None:
-        pa = require_pyarrow()
-        added = [
-            pa.array(predictions.label_names, pa.string()).take(pa.array(predictions.labels)),
-            *(pa.array(np.ascontiguousarray(column)) for column in _numbers(predictions).T),
-            pa.array(predictions.cut),
-        ]
-        self._writer.write_batch(pa.RecordBatch.from_arrays([*rows.columns, *added], schema=self._schema))
+        self._writer.write_batch(scored_batch(rows, predictions, schema=self._schema))
 
     def end(self) -> None:
         self._writer.close()

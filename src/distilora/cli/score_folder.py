@@ -1,0 +1,109 @@
+"""The command ``score`` on many files: which engine, and what is said at the end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distilora.cli.options import printed
+from distilora.errors import ConfigError
+
+if TYPE_CHECKING:
+    from distilora.scoring.jobs import Engine
+    from distilora.scoring.summary import FolderSummary
+
+_MOST_REASONS = 5
+
+
+def is_for_a_folder(sources: Sequence[str], out: str) -> bool:
+    """Return whether OUT is a folder: it is called like one or is there as one, or IN is more than one file of here.
+
+    Raises:
+        ConfigError: IN is more than one file, and OUT is called like a file.
+    """
+    path = Path(out)
+    if out.endswith("/") or path.is_dir() or not path.suffix or "://" in out:
+        return True
+    more = next((source for source in sources if "://" in source or not _is_one(source)), None)
+    if len(sources) == 1 and more is None:
+        return False
+    raise ConfigError(
+        f"{out}: is called like a file, which takes one file of this machine; "
+        f"{more or f'{len(sources)} files'} goes into a folder: {path.with_suffix('')}/"
+    )
+
+
+def refuse_folder_options(out: str, *, engine: str, ray_address: str | None, workers: int | None) -> None:
+    """Raise ConfigError if options were given that say who works on a folder's parts, where OUT is one file."""
+    given = {"--engine ray": engine == "ray", "--ray-address": ray_address, "--workers": workers}
+    first = next((name for name, value in given.items() if value), None)
+    if first is not None:
+        raise ConfigError(f"{first}: is for a folder of parts; name one, such as {Path(out).with_suffix('')}/")
+
+
+def score_into_folder(
+    bundle: Path,
+    sources: Sequence[str],
+    out: str,
+    *,
+    wishes: Mapping[str, Any],
+    engine: str,
+    ray_address: str | None,
+    workers: int | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Score files into a folder of parts, and print what it came to."""
+    chosen = _engine(engine, ray_address=ray_address, workers=workers)
+    from distilora.bundles.bundle import open_bundle
+    from distilora.scoring.jobs import Wishes, score_folder
+
+    summary = score_folder(
+        open_bundle(bundle, threads=1),
+        sources,
+        out,
+        wishes=Wishes(**wishes),
+        engine=chosen,
+        replace=overwrite,
+        tell=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    if as_json:
+        print(summary.model_dump_json(indent=1))
+    else:
+        _print(summary)
+
+
+def _is_one(source: str) -> bool:
+    path = Path(source)
+    return path.is_file() or not (path.is_dir() or any(mark in source for mark in "*?["))
+
+
+def _engine(name: str, *, ray_address: str | None, workers: int | None) -> Engine:
+    if name == "ray":
+        from distilora.scale.session import require_ray
+
+        require_ray()  # before the bundle is opened
+        from distilora.scale.scoring import RayEngine
+
+        return RayEngine(workers=workers, address=ray_address)
+    if ray_address is not None:
+        raise ConfigError("--ray-address: is for Ray; add --engine ray")
+    from distilora.scoring.local import LocalEngine
+
+    return LocalEngine(workers=workers)
+
+
+def _print(summary: FolderSummary) -> None:
+    rate = f" at {summary.texts_per_s:,.0f} a second" if summary.texts_per_s else ""
+    print(f"{summary.scored:,} of {summary.rows:,} rows scored{rate}: {summary.out}, {summary.parts:,} parts")
+    for label, rows in summary.labels.items():
+        share = f" ({summary.label_rates[label]:.1%})".replace("%", " %") if summary.label_rates else ""
+        print(f"  {printed(label)}: {rows:,}{share}")
+    if summary.cut:
+        print(f"  longer than the model: {summary.cut:,}")
+    if summary.rejected:
+        print(f"  not readable: {summary.rejected:,}, see {summary.rejects}")
+    for reason, rows in list(summary.reject_reasons.items())[:_MOST_REASONS]:
+        print(f"    {printed(reason)}: {rows:,}")

@@ -1,0 +1,117 @@
+"""Ray, started for one command and gone after it, or joined where it runs already."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from distilora.data.faults import first_line
+from distilora.errors import MissingExtraError, WorkerError
+
+STORE_BYTES = 128 * 2**20
+"""What Ray may share between processes by memory; its own least is 75 MiB."""
+_PREFIX = "distilora-ray-"
+_LONGEST_FOLDER = 36
+"""Of the names of sockets in it the system takes 107 characters."""
+
+
+def require_ray() -> None:
+    """Raise MissingExtraError unless Ray is installed; it is not yet imported."""
+    from importlib.util import find_spec
+
+    if find_spec("ray") is None:
+        raise MissingExtraError("ray", "ray")
+
+
+@contextmanager
+def ray_session(*, address: str | None, processors: int | None, store_bytes: int = STORE_BYTES) -> Iterator[Any]:
+    """Yield the module ``ray``, connected; at the end what was started here is stopped and leaves nothing.
+
+    Where this process is connected already, that connection is used and stays.
+
+    Ray that is started here listens on the loopback address alone, tells nobody of its use, has no dashboard, writes no
+    line to the terminal, and keeps its files in a folder that goes with it. (After ``kill -9`` the next session takes
+    that folder away.)
+
+    Args:
+        address: of a running Ray, such as ``10.0.0.7:6379``; absent: one is started on this machine.
+        processors: how many it may use; absent: all. Only for one that is started.
+        store_bytes: what its processes may share by memory. Only for one that is started.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        WorkerError: none answers at the address, or it cannot be started.
+    """
+    require_ray()
+    _quiet(starts=address is None)
+    import ray
+
+    if ray.is_initialized():
+        yield ray
+        return
+    folder = None if address else _folder()
+    try:
+        _connect(ray, address=address, processors=processors, store_bytes=store_bytes, folder=folder)
+        yield ray
+    finally:
+        ray.shutdown()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _quiet(*, starts: bool) -> None:
+    # Ray reads these when it is imported.
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if starts:
+        # Made for firewalls of macOS and Windows; on Linux too it is what keeps every port on the loopback address.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    logging.getLogger("ray").setLevel(logging.ERROR)
+
+
+def _connect(ray: Any, *, address: str | None, processors: int | None, store_bytes: int, folder: Path | None) -> None:
+    about = {"log_to_driver": False, "logging_level": "error"}
+    if folder is None:
+        started: dict[str, Any] = {"address": address}
+    else:
+        started = {
+            # Without a name it would join any Ray that RAY_ADDRESS or a file of this machine names.
+            "address": "local",
+            "num_cpus": processors,
+            "include_dashboard": False,
+            "object_store_memory": store_bytes,
+            "_temp_dir": str(folder),
+        }
+    try:
+        ray.init(**started, **about)
+    except Exception as failure:  # Ray's errors here have no common parent
+        where = f"--ray-address {address}" if address else "Ray on this machine"
+        raise WorkerError(f"{where}: cannot be used: {first_line(failure)}") from None
+
+
+def _folder() -> Path:
+    """Return a new folder whose name says which process it belongs to; those of processes that are gone go."""
+    base = tempfile.gettempdir()
+    if len(base) + len(_PREFIX) > _LONGEST_FOLDER - len("1234567-12345678"):
+        base = "/tmp"  # noqa: S108 - a name of our own in it, made by mkdtemp
+    for old in Path(base).glob(f"{_PREFIX}*-*"):
+        pid = old.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdigit() and not _runs(int(pid)):
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=base))
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
