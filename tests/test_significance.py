@@ -12,7 +12,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from distilora.evaluation.intervals import difference_interval
-from distilora.evaluation.resampling import row_weights
+from distilora.evaluation.resampling import row_weights, times_drawn
 from distilora.evaluation.significance import PairTest, compare_methods, holm, mcnemar_p
 
 Classes = NDArray[np.int64]
@@ -184,3 +184,23 @@ def test_fewer_than_two_methods_make_no_pair() -> None:
     assert compare_methods(labels, {"odd": labels[None]}, classes=3) == ()
     with pytest.raises(ValueError, match="need"):
         compare_methods(labels, {"odd": labels[None], "even": labels}, classes=3)
+
+
+def test_a_clear_difference_is_found_however_many_methods_are_compared() -> None:
+    labels = true_classes(60)
+    right = {f"right-{index}": labels[None] for index in range(20)}
+    wrong = {f"wrong-{index}": (labels[None] + 1) % 3 for index in range(20)}
+    found = {(one.first, one.second): one.p_holm for one in compare_methods(labels, right | wrong, classes=3)}
+    assert len(found) == 780
+    assert found["right-0", "wrong-0"] < 0.05
+    assert found["right-0", "right-1"] == 1
+
+
+def test_weights_that_are_asked_for_again_are_those_of_a_new_draw_and_cannot_be_changed() -> None:
+    draw = np.random.default_rng(7)
+    fresh = times_drawn(draw, 30, resamples=40)
+    for _ in range(2):
+        (kept,) = row_weights(30, seed=7, resamples=40)
+        assert np.array_equal(kept, fresh)
+        with pytest.raises(ValueError, match="read-only"):
+            kept += 1

@@ -7,6 +7,7 @@ on the number of rows and the seed alone, so whatever is measured on the same ro
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from statistics import NormalDist
@@ -23,6 +24,8 @@ TAIL = 0.025
 """What a 95 % interval leaves out at either end."""
 CELLS_AT_ONCE = 1_250_000
 """Of resamples times rows that are in memory at once."""
+_KEPT_CELLS = 8_000_000
+"""Of resamples times rows that are kept for the next who asks for the same: 32 MB."""
 _NORMAL = NormalDist()
 
 
@@ -38,6 +41,22 @@ def row_weights(rows: int, *, seed: int, resamples: int) -> Iterator[Weights]:
         >>> [weights.sum(axis=1).tolist() for weights in row_weights(4, seed=0, resamples=3)]
         [[4.0, 4.0, 4.0]]
     """
+    if rows * resamples <= _KEPT_CELLS:
+        yield from _kept_weights(rows, seed, resamples)
+    else:
+        yield from _drawn_weights(rows, seed, resamples)
+
+
+@functools.lru_cache(maxsize=2)
+def _kept_weights(rows: int, seed: int, resamples: int) -> tuple[Weights, ...]:
+    """Return weights that are drawn once for all methods and measures of the same rows; nobody may write into them."""
+    kept = tuple(_drawn_weights(rows, seed, resamples))
+    for weights in kept:
+        weights.flags.writeable = False
+    return kept
+
+
+def _drawn_weights(rows: int, seed: int, resamples: int) -> Iterator[Weights]:
     draw = np.random.default_rng(seed)
     most = max(1, CELLS_AT_ONCE // rows)
     for begin in range(0, resamples, most):

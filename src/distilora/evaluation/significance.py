@@ -17,6 +17,8 @@ EXACT_BELOW = 25
 """Fewer rows than these on which one method alone is right: McNemar's test is exact."""
 PAIR_RESAMPLES = 10_000
 """More than for intervals: the smallest p, 0.0001, must outlast a correction for hundreds of pairs."""
+RESAMPLES_A_PAIR = 50
+"""The smallest p, corrected, stays at 0.02 however many pairs are tested together."""
 
 
 class McNemar(Record):
@@ -60,7 +62,7 @@ def compare_methods(  # noqa: PLR0913 - the data, and how they are resampled
     classes: int,
     run_seeds: Mapping[str, Sequence[int]] | None = None,
     seed: int = 0,
-    resamples: int = PAIR_RESAMPLES,
+    resamples: int | None = None,
 ) -> tuple[PairTest, ...]:
     """Return the paired tests of every pair of methods, in the order in which the methods are given.
 
@@ -76,7 +78,7 @@ def compare_methods(  # noqa: PLR0913 - the data, and how they are resampled
         classes: how many classes there are, those without rows included.
         run_seeds: by method, the seed of each of its rows of predictions; ``None``: 0, 1, ….
         seed: of the resampling.
-        resamples: how often the rows are drawn.
+        resamples: how often the rows are drawn; ``None``: as :func:`enough_resamples` says.
 
     Raises:
         ValueError: the shapes differ, there are no rows, or a class is out of range.
@@ -104,7 +106,7 @@ def compare_with(  # noqa: PLR0913 - as its neighbour, with the one that all are
     classes: int,
     run_seeds: Mapping[str, Sequence[int]] | None = None,
     seed: int = 0,
-    resamples: int = PAIR_RESAMPLES,
+    resamples: int | None = None,
 ) -> tuple[PairTest, ...]:
     """Return the paired test of every other method against one, corrected for these alone.
 
@@ -115,7 +117,7 @@ def compare_with(  # noqa: PLR0913 - as its neighbour, with the one that all are
         classes: how many classes there are.
         run_seeds: by method, the seed of each of its rows of predictions; ``None``: 0, 1, ….
         seed: of the resampling.
-        resamples: how often the rows are drawn.
+        resamples: how often the rows are drawn; ``None``: as :func:`enough_resamples` says.
 
     Raises:
         ValueError: the shapes differ, there are no rows, or a class is out of range.
@@ -138,13 +140,18 @@ def _pair_tests(  # noqa: PLR0913 - as the two above
     classes: int,
     run_seeds: Mapping[str, Sequence[int]] | None,
     seed: int,
-    resamples: int,
+    resamples: int | None,
 ) -> tuple[PairTest, ...]:
     """Return the test of each pair, corrected for all of them together."""
     if not pairs:
         return ()
     values, draws = resampled_scores(
-        labels, list(predictions.values()), Tallies.macro_f1, classes=classes, seed=seed, resamples=resamples
+        labels,
+        list(predictions.values()),
+        Tallies.macro_f1,
+        classes=classes,
+        seed=seed,
+        resamples=enough_resamples(len(pairs)) if resamples is None else resamples,
     )
     place = {name: index for index, name in enumerate(predictions)}
     seeds = {name: _seeds(name, predictions[name], run_seeds) for name in predictions}
@@ -157,6 +164,19 @@ def _pair_tests(  # noqa: PLR0913 - as the two above
             pairs, differences, p_values, holm(p_values), mcnemars, strict=True
         )
     )
+
+
+def enough_resamples(pairs: int) -> int:
+    """Return how often to draw rows so that a difference can be found at all once p is corrected for all pairs.
+
+    p is 1 / (1 + resamples) at least. With 10,000 resamples and more than 500 pairs, of 33 methods, even the clearest
+    difference would have a corrected p above 0.05.
+
+    Example:
+        >>> enough_resamples(6), enough_resamples(561)
+        (10000, 28050)
+    """
+    return max(PAIR_RESAMPLES, RESAMPLES_A_PAIR * pairs)
 
 
 def _pair_test(  # noqa: PLR0913 - the fields of the record

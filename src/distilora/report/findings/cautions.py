@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from distilora.report.adapting_records import SeedEvent
+from distilora.report.foreground import is_crowded
 from distilora.report.records import FEW_ROWS, LEVEL, MAJORITY, Comparison, MethodRow
 from distilora.report.wording import counted, listed, number, points, printable
 
@@ -88,9 +89,10 @@ def limits_of_evidence(comparison: Comparison) -> list[str]:
     if not candidates:
         return []
     rows = counted(sum(comparison.class_support.values()), "test row")
+    family = f"all {len(comparison.family)} methods" if is_crowded(comparison) else listed(comparison.family)
     corrected = (
         f"Each p is corrected (Holm) for the {counted(len(comparison.pairs), 'pair')} of "
-        f"{listed(comparison.family)}; a difference counts as found below {LEVEL}."
+        f"{family}; a difference counts as found below {LEVEL}."
     )
     open_ended = (
         f"Where no difference was found, {rows} were not enough to tell two methods apart; that does not show that "

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from distilora.evaluation.costs import MethodCosts
 from distilora.report.comparing.recommendation import TIMED_TOKENS
+from distilora.report.foreground import MOST_AT_ONCE
 from distilora.report.records import Comparison, MethodRow
 from distilora.report.wording import listed, number, printable
 
@@ -80,4 +81,10 @@ def _unlike(known: Sequence[MethodCosts]) -> str:
 
 def _weights(rows: Sequence[MethodRow]) -> str | None:
     known = [f"{printable(row.method)} {number(row.size_mb, 1)} MB" for row in rows if row.size_mb is not None]
+    if len(known) > MOST_AT_ONCE:
+        sizes = [row.size_mb for row in rows if row.size_mb is not None]
+        return (
+            f"Time was not measured. The weights: from {number(min(sizes), 1)} to {number(max(sizes), 1)} MB; the "
+            "table has each."
+        )
     return f"Time was not measured. The weights: {'; '.join(known)}." if known else None

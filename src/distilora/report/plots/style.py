@@ -26,6 +26,11 @@ BASELINE_GREYS: Mapping[str, str] = {"majority": "#b9bec8", "tfidf": "#8b93a1"}
 PALETTE = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
     *("#882255", "#999933", "#332288", "#6B4C2A"),
+    # Beyond ten, hues between and darker or paler ones; marks, dashes and names tell them apart too.
+    *("#117733", "#B4464B", "#7A5195", "#2F7F86", "#A07C00", "#5B8DB8"),
+    *("#D37295", "#4E6B1F", "#8C564B", "#1B4F72", "#C77C48", "#6F7C12"),
+    *("#9467BD", "#3D9970", "#B0306A", "#556270", "#7FA83B", "#A6611A"),
+    *("#3F51B5", "#00838F"),
 )
 _SETTINGS: Mapping[str, Any] = {
     "figure.facecolor": PAPER,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from distilora.report import plots
 from distilora.report.blocks import Bullets, Paragraph, Section, Table, figure
+from distilora.report.foreground import foreground, foreground_note
 from distilora.report.records import MAJORITY, Comparison, MethodRow, Score
 from distilora.report.sections.cells import shown_score
 from distilora.report.wording import MISSING, listed, number, printable, span
@@ -22,12 +23,12 @@ def calibration_section(comparison: Comparison) -> Section:
         return Section("calibration", title, ())
     diagrams = figure(
         "calibration",
-        plots.reliability_diagrams(comparison),
+        plots.reliability_diagrams(foreground(comparison)),
         alternative="For each method, how often it is right against how sure it is; the errors are those of the table.",
         caption="Share of right answers among test rows of like confidence, in 15 bins of equally many rows. On the "
         "dotted line a model is right as often as it says; below it, it is too sure, above it not sure enough. Upright "
         "lines are 95 % intervals, of the probabilities after the temperature where there is one. Bins of several "
-        "seeds are merged.",
+        f"seeds are merged.{foreground_note(comparison, where='the page of each method has its own')}",
     )
     judged = [row for row in rows if row.method != MAJORITY]
     sentences = (*_face_value(judged), *_temperature_effect(judged))

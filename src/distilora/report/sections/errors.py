@@ -8,6 +8,7 @@ from distilora.evaluation.disagreements import Disagreement, Disagreements
 from distilora.evaluation.label_errors import LabelError, LabelErrors
 from distilora.layout import DISAGREEMENTS_FILE, LABEL_ERRORS_FILE
 from distilora.report.blocks import Block, Fold, Keyed, Links, Paragraph, Section, Table
+from distilora.report.foreground import foreground, foreground_note
 from distilora.report.records import Comparison, MethodRow
 from distilora.report.sections.cells import method_pages
 from distilora.report.wording import MISSING, count, counted, number, percent, printable, shortened
@@ -134,9 +135,10 @@ def _warning(comparison: Comparison, rows: Sequence[MethodRow]) -> tuple[Paragra
 def _disagreements(comparison: Comparison, rows: Sequence[MethodRow]) -> tuple[Block, ...]:
     if not rows:
         return ()
-    known = [(row, row.disagreements) for row in rows if row.disagreements is not None]
-    folds = (block for row, found in known if found.top for block in _browser(row, found, comparison))
-    return _count_table(comparison, rows), *folds
+    known = [(row, row.disagreements) for row in foreground(comparison).methods if row.disagreements is not None]
+    folds = [block for row, found in known if found.top for block in _browser(row, found, comparison)]
+    note = foreground_note(comparison, where="the page of each other method has its rows").strip()
+    return _count_table(comparison, rows), *([Paragraph(note)] if folds and note else []), *folds
 
 
 def _count_table(comparison: Comparison, rows: Sequence[MethodRow]) -> Table:

@@ -6,32 +6,38 @@ from collections.abc import Sequence
 
 from distilora.report import plots
 from distilora.report.blocks import Block, Bullets, Paragraph, Section, Table, figure
+from distilora.report.foreground import foreground, foreground_note
 from distilora.report.records import FEW_ROWS, LEVEL, ClassChange, Comparison, MethodRow
 from distilora.report.sections.cells import shown_change
 from distilora.report.sections.suites import suite_blocks
 from distilora.report.wording import MISSING, counted, p_words, points, points_span, printable
 
+_WHERE = "the table has all"
 _LISTED = 6
 """Of more changes than these only the number is told."""
 
 
 def groups_section(comparison: Comparison) -> Section:
     """Return how each class, and each group of the suites that were asked, changed against the teacher."""
-    suites = [block for assessment in comparison.suites for block in suite_blocks(comparison, assessment)]
+    in_front = foreground(comparison)
+    suites = [block for assessment in in_front.suites for block in suite_blocks(in_front, assessment)]
+    note = foreground_note(comparison, where="the pages of the others and comparison.json have theirs").strip()
+    more = [Paragraph(note)] if suites and note else []
     hint = [Paragraph(_how_to_ask(comparison))] if comparison.candidates and not suites else []
-    return Section("groups", "Are groups and hard cases treated alike?", (*_classes(comparison), *suites, *hint))
+    return Section("groups", "Are groups and hard cases treated alike?", (*_classes(comparison), *more, *suites, *hint))
 
 
 def _classes(comparison: Comparison) -> tuple[Block, ...]:
     rows = [row for row in comparison.methods if row.class_changes]
     if not rows:
         return ()
+    in_front = foreground(comparison)
     drawn = figure(
         "class-changes",
-        plots.class_changes(comparison),
-        alternative=f"Recall of each class less the teacher's, in points. {_alternative(rows)}",
+        plots.class_changes(in_front),
+        alternative=f"Recall of each class less the teacher's, in points. {_alternative(in_front.methods)}",
         caption="Recall of each class less the teacher's, with paired 95 % intervals over test rows. A hollow point: "
-        "no difference was found once p is corrected for all of them.",
+        f"no difference was found once p is corrected for all of them.{foreground_note(comparison, where=_WHERE)}",
     )
     return Bullets(tuple(_class_sentences(comparison, rows))), *drawn, _class_table(comparison, rows)
 
@@ -41,6 +47,7 @@ def _alternative(rows: Sequence[MethodRow]) -> str:
         f"{printable(row.method)}: "
         + ", ".join(f"{printable(change.name)} {points(change.value)}" for change in row.class_changes)
         for row in rows
+        if row.class_changes
     )
     return "; ".join(parts) + "."
 

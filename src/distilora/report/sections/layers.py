@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from distilora.analysis.records import LayerAnalysis, LayerKnowledge, LeftOut
 from distilora.evaluation.records import Interval
@@ -10,6 +10,7 @@ from distilora.models.similarity import Pooling
 from distilora.report import plots
 from distilora.report.blocks import Bullets, Paragraph, Section, Table, figure
 from distilora.report.findings.beyond_scores import outlasts
+from distilora.report.foreground import foreground, foreground_note
 from distilora.report.layer_records import LayerMean, LayerMeans
 from distilora.report.records import Comparison
 from distilora.report.wording import (
@@ -43,17 +44,24 @@ def layers_section(comparison: Comparison) -> Section:
         alternative=f"For each layer of {whose}: macro-F1 of its probe, and macro-F1 lost without it, as in the table.",
         caption=f"{_whose_figure(analyses, shown)} Upright lines are 95 % intervals over the validation rows.",
     )
+    names = {row.method for row in foreground(comparison).methods}
     similarities = figure(
         "layer-similarities",
-        plots.layer_similarities(shown),
+        plots.layer_similarities(_only(shown, names)),
         alternative=f"Heat maps of how alike layers are, from 0 to 1: those of {whose} with each other, and those of "
         "each model made from it or beside it with them.",
         caption=f"How alike the layers are on the same rows (linear CKA, vectors {_POOLING_WORDS['mean']}): 1 is the "
         "same but for rotation and scale. Rows are layers of the model in the title, columns layers of "
-        f"{whose}; 0 is the embeddings.",
+        f"{whose}; 0 is the embeddings.{foreground_note(comparison, where='comparison.json has all')}",
     )
     told = Bullets(_sentences(comparison, means)), _table(analyses, means), Paragraph(_note(analyses))
     return Section("layers", title, (*told, *scores, *similarities))
+
+
+def _only(analysis: LayerAnalysis, methods: Collection[str]) -> LayerAnalysis:
+    """Return an analysis that compares none but these methods with the teacher."""
+    compared = tuple(one for one in analysis.compared if one.method in methods)
+    return analysis.model_copy(update={"compared": compared})
 
 
 def best_analysis(analyses: Analyses) -> LayerAnalysis:

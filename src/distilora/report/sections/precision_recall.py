@@ -8,6 +8,7 @@ from distilora.evaluation.thresholds import parse_goal
 from distilora.report import plots
 from distilora.report.blocks import Block, Bullets, Paragraph, Section, Table, figure
 from distilora.report.comparing.probabilities import POSITIVE
+from distilora.report.foreground import foreground, foreground_note
 from distilora.report.plots.precision_recall import class_curves, drawn_classes
 from distilora.report.records import Comparison, MethodRow, Score, ThresholdScores
 from distilora.report.sections.cells import shown_mean, shown_score
@@ -23,7 +24,7 @@ def precision_recall_section(comparison: Comparison) -> Section:
     is_positive = bool(comparison.data.positive)
     drawn = figure(
         "precision-recall",
-        plots.precision_recall_curves(comparison),
+        plots.precision_recall_curves(foreground(comparison)),
         alternative="Precision against recall on test rows, a line for each method. Average precision is in the table.",
         caption=_caption(comparison, keys),
     )
@@ -39,7 +40,7 @@ def _caption(comparison: Comparison, keys: Sequence[str]) -> str:
     return (
         "What each threshold finds (to the right: more) and how much of it is right (to the top: more), on test rows. "
         f"{mark}The dotted line is chance: the share of such rows among all. Drawn is the seed that is best on "
-        f"validation, after its temperature.{rest}"
+        f"validation, after its temperature.{rest}{foreground_note(comparison, where='the table has all')}"
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 
 from distilora.evaluation.robustness.drops import NoiseDrop
 from distilora.evaluation.robustness.noise import NOISES, noisy
 from distilora.report import plots
-from distilora.report.blocks import Block, Bullets, Fold, Paragraph, Section, Table, figure
+from distilora.report.blocks import Block, Bullets, Fold, Paragraph, Section, Table, cell_text, figure
+from distilora.report.foreground import foreground, foreground_note, is_crowded
 from distilora.report.records import Comparison, MethodRow
 from distilora.report.sections.cells import shown_change
 from distilora.report.wording import MISSING, counted, either, number, points, points_span, printable
@@ -24,20 +26,22 @@ def robustness_section(comparison: Comparison) -> Section:
 
 def _blocks(comparison: Comparison, rows: Sequence[MethodRow]) -> tuple[Block, ...]:
     kinds = tuple(dict.fromkeys(drop.kind for row in rows for drop in row.noise))
+    in_front = foreground(comparison)
+    told = [row for row in in_front.methods if row.noise]
     drawn = figure(
         "noise",
-        plots.noise_drops(comparison),
-        alternative=f"Points of macro-F1 lost under each kind of noise, by method. {_alternative(rows)}",
+        plots.noise_drops(in_front),
+        alternative=f"Points of macro-F1 lost under each kind of noise, by method. {_alternative(told)}",
         caption="Macro-F1 without noise less that with it, with 95 % intervals over test rows. A hollow point: the "
-        "interval holds 0.",
+        f"interval holds 0.{foreground_note(comparison, where='the table has all')}",
     )
     return (
         Paragraph(_note(comparison)),
-        Bullets(tuple(_costliest(row) for row in rows)),
+        Bullets(tuple(_costliest(row) for row in told)),
         *drawn,
-        _drop_table(rows, kinds),
+        _turned(_drop_table(rows, kinds), comparison),
         *_examples([kind for kind in kinds if kind in NOISES]),
-        Fold("Macro-F1 with each kind of noise", (_score_table(rows, kinds),)),
+        Fold("Macro-F1 with each kind of noise", (_turned(_score_table(rows, kinds), comparison),)),
     )
 
 
@@ -81,6 +85,16 @@ def _drop_table(rows: Sequence[MethodRow], kinds: Sequence[str]) -> Table:
         ("noise", *(printable(row.method) for row in rows)),
         tuple((printable(kind), *(_drop(_of_kind(row, kind)) for row in rows)) for kind in kinds),
     )
+
+
+def _turned(table: Table, comparison: Comparison) -> Table:
+    """Return a table of one column a method with one line a method instead, where there are many of them."""
+    if not is_crowded(comparison):
+        return table
+    _, *methods = table.columns
+    kinds = tuple(cell_text(row[0]) for row in table.rows)
+    rows = tuple((method, *(row[place] for row in table.rows)) for place, method in enumerate(methods, start=1))
+    return replace(table, columns=("method", *kinds), rows=rows)
 
 
 def _drop(drop: NoiseDrop | None) -> str:
