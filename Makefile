@@ -27,6 +27,9 @@ serve: $(VENV)/.serve ## API and web page over the models of MODELS=runs/demo
 test: $(VENV)/.dev ## every test
 	$(BIN)/python -m pytest
 
+test-chaos: $(VENV)/.dev ## twenty seeded kills of each long job; its end must be that of an undisturbed one
+	$(BIN)/python benchmarks/chaos.py --kills 20 --out build/chaos.json
+
 check: $(VENV)/.dev ## form, lint, types, and who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -46,6 +49,9 @@ bench-training: $(VENV)/.train ## distilora's training against the notebook's, o
 
 bench-methods: $(VENV)/.dev ## every method with three seeds on DATA=comments.csv: hours; goes on where it was stopped
 	$(BIN)/python benchmarks/methods.py --data "$(DATA)" --text "$(TEXT)" --label "$(LABEL)" --engine ray --out benchmarks/methods.json --page
+
+bench-scale: $(VENV)/.dev ## score on one worker, two and Ray, a million comments made of DATA=comments.csv
+	$(BIN)/python benchmarks/scale.py --data "$(DATA)" --text "$(TEXT)" --label "$(LABEL)" --out build/bench-scale.json
 
 bench-sample: $(VENV)/.train ## teacher against TF-IDF on five folds of the sample
 	$(BIN)/python benchmarks/sample_folds.py --out build/bench-sample.json

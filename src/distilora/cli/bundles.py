@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from distilora.cli.options import AsJson, Text, printed, require_train_extra, teller
+from distilora.cli.score_folder import is_for_a_folder, refuse_folder_options, score_into_folder
 
 if TYPE_CHECKING:
     from distilora.bundles.bundle import Bundle
@@ -131,24 +132,47 @@ def _lines(texts: Iterable[str], answers: Predictions) -> Iterator[str]:
 
 def score(
     bundle: BundlePath,
-    source: Annotated[Path, typer.Argument(metavar="IN", help="CSV, TSV, JSON lines or Parquet.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write; its name says the form.")],
+    sources: Annotated[
+        list[str], typer.Argument(metavar="IN...", help="Files, folders or globs, near or far (s3://…).")
+    ],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="A file, or a folder for many files' parts.")],
     text: Text = None,
     prefix: Annotated[str, typer.Option(help="Put before the names of the added columns.")] = "",
     threshold: Threshold = None,
     long_texts: LongTexts = "truncate",
     threads: Threads = None,
+    engine: Annotated[Literal["local", "ray"], typer.Option(help="Who works on a folder's parts.")] = "local",
+    ray_address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Of a running Ray; absent: one is started here.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Workers on a folder's parts; absent: all processors.")
+    ] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add labels and probabilities to a file; the same command resumes it."""
+    """Add labels and probabilities to comments; the same command resumes it."""
+    if is_for_a_folder(sources, out):
+        score_into_folder(
+            bundle,
+            sources,
+            out,
+            wishes={"text": text, "prefix": prefix, "threshold": threshold, "long_texts": long_texts},
+            engine=engine,
+            ray_address=ray_address,
+            workers=workers or threads,
+            overwrite=overwrite,
+            as_json=as_json,
+        )
+        return
+    refuse_folder_options(out, engine=engine, ray_address=ray_address, workers=workers)
     from distilora.bundles.bundle import open_bundle
     from distilora.scoring.scoring import score_file
 
     summary = score_file(
         open_bundle(bundle, threads=threads),
-        source,
-        out,
+        Path(sources[0]),
+        Path(out),
         text=text,
         prefix=prefix,
         threshold=threshold,

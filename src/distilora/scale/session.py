@@ -72,6 +72,8 @@ def _quiet(*, starts: bool) -> None:
     if starts:
         # Made for firewalls of macOS and Windows; on Linux too it is what keeps every port on the loopback address.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        # Ray's workers would give way to every other process; they are what the user waits for.
+        os.environ.setdefault("RAY_worker_niceness", "0")
     logging.getLogger("ray").setLevel(logging.ERROR)
 
 
