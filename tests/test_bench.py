@@ -28,6 +28,7 @@ from distilora.errors import BundleError, ConfigError, DataError, DistiloraError
 from distilora.models.adapters import add_lora
 from distilora.models.encoders import find_encoder, load_classifier, load_tokenizer
 from distilora.models.inference import compute_logits
+from distilora.models.precision import computes_in_bf16
 from distilora.runs import MODEL_FOLDER, complete_run, run_folder
 from report_cases import run
 from tiny_bundle import save_tiny_bundle, save_tiny_ensemble
@@ -299,5 +300,6 @@ def test_the_product_that_is_shipped_multiplies_whole_matrices_of_its_size():
 
 def test_rates_of_matrix_products_are_told_by_precision():
     rates = MatrixRates(threads=1).measure()
-    assert set(rates) == {"fp32", "int8", "bf16"}
+    # Where a processor has no bfloat16, a product takes over half a minute, and says nothing.
+    assert set(rates) == {"fp32", "int8", *(["bf16"] if computes_in_bf16() else [])}
     assert all(rate > 0 for rate in rates.values())

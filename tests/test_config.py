@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -46,7 +48,10 @@ def refusal(*assignments: str, path: Path | None = None) -> str:
             "methods.odd.training.learning_rat=0.1",
             'methods.odd.training.learning_rat: unknown setting; did you mean "learning_rate"?',
         ),
-        ("lora.qqq=3", "lora.qqq: unknown setting; allowed are rank, largest_rank, alpha, dropout, targets, dora, rslora, adalora"),
+        (
+            "lora.qqq=3",
+            "lora.qqq: unknown setting; allowed are rank, largest_rank, alpha, dropout, targets, dora, rslora, adalora",
+        ),
         ("run=odd,evn", 'method "evn" is not one of'),
         ("methods.mine.like=lorra", 'did you mean "lora"?'),
     ],
@@ -232,3 +237,30 @@ def without_empty_tables(value: object) -> object:
 def test_toml_comes_back_as_it_went(table: dict[str, object]) -> None:
     came = tomllib.loads(to_toml(table))
     assert without_empty_tables(came) == without_empty_tables(without_none(table))
+
+
+def test_methods_run_behind_those_that_they_need() -> None:
+    names = read_experiment(assignments=["run=odd-lora,even+lora"]).method_names
+    assert names == ("teacher", "odd", "odd-lora", "even", "lora", "even+lora")
+
+
+@pytest.mark.parametrize(
+    ("methods", "run", "told"),
+    [
+        (
+            {"a": {"like": "lora", "start": "b"}, "b": {"like": "lora", "start": "a"}},
+            ("a",),
+            "methods.a.start leads in a circle: a → b → a",
+        ),
+        ({"a": {"like": "lora", "start": "odd+even"}}, ("a",), "methods.a.start: adapters stand on one model"),
+        ({}, ("odd+even", "even+odd"), 'method "even+odd" is "odd+even" once more'),
+        ({}, ("odd+odd",), 'method "odd+odd": an ensemble needs each of its members once'),
+        ({"a": {"like": "odd", "start": "even"}}, ("a",), "start: only LoRA methods start from another method"),
+        ({"a": {"like": "lora", "layers": "search"}}, ("a",), "only the layers of a teacher can be searched"),
+        ({"a": {"like": "lora", "lora": {"adalora": True, "dora": True}}}, ("a",), "adalora has ranks"),
+        ({"a": {"like": "odd", "training": {"r_drop": 1.0}}}, ("a",), "and dropout is 0: give it a share"),
+    ],
+)
+def test_methods_that_make_no_sense_are_refused_in_one_line(methods: Any, run: tuple[str, ...], told: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        read_experiment(changes={"methods": methods, "run": run})

@@ -49,7 +49,7 @@ class MatrixRates:
 
     def __init__(self, *, threads: int) -> None:
         self._products: dict[str, Callable[[], Any]] = {"fp32": _fp32_product(), "int8": _int8_product(threads)}
-        if find_spec("torch") is not None:
+        if find_spec("torch") is not None and _has_bf16():
             self._products["bf16"] = _bf16_product(threads)
 
     def measure(self) -> dict[str, float]:
@@ -81,6 +81,12 @@ def _int8_product(threads: int) -> Callable[[], Any]:
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     left = np.random.default_rng(0).integers(0, 256, (_SIZE, _SIZE), dtype=np.uint8)
     return lambda: session.run(None, {"left": left})
+
+
+def _has_bf16() -> bool:
+    from distilora.models.precision import computes_in_bf16
+
+    return computes_in_bf16()
 
 
 def _bf16_product(threads: int) -> Callable[[], Any]:

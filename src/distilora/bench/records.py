@@ -77,7 +77,7 @@ class MachineFigures(Record):
     int8_gops: float
     """Of uint8 by constant int8, as in a model, by ONNX Runtime."""
     bf16_gflops: float | None
-    """By PyTorch; absent where it is not installed."""
+    """By PyTorch; absent where it is not installed, or the processor does not compute in it."""
 
 
 class BenchReport(Record):

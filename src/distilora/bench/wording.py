@@ -87,7 +87,8 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _machine(machine: MachineFigures) -> str:
-    bf16 = "not measured (needs torch)" if machine.bf16_gflops is None else f"{machine.bf16_gflops:,.0f}"
+    absent = "not measured (needs torch, and a processor that computes in it)"
+    bf16 = absent if machine.bf16_gflops is None else f"{machine.bf16_gflops:,.0f}"
     busy = "" if machine.busy_processors is None else f" of which others kept {machine.busy_processors:.1f} busy"
     return (
         f"{machine.processor}, {_counted(machine.cores, 'core')}{busy}; peak of matrix products in 10⁹ operations/s: "

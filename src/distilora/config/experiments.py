@@ -79,7 +79,13 @@ class ExperimentSettings(Settings):
     def _add(self, name: str, ordered: list[str], needing: tuple[str, ...]) -> None:
         if name in needing:
             raise ConfigError(f"methods.{name}.start leads in a circle: {' → '.join((*needing, name))}")
-        for needed in self.method(name).needs:
+        method = self.method(name)
+        if "+" in method.start:
+            raise ConfigError(f"methods.{name}.start: adapters stand on one model, and {method.start} is several")
+        same = next((one for one in ordered if set(one.split("+")) == set(name.split("+"))), name)
+        if same != name:
+            raise ConfigError(f'method "{name}" is "{same}" once more: name the ensemble once')
+        for needed in method.needs:
             self._add(needed, ordered, (*needing, name))
         if name not in ordered:
             ordered.append(name)

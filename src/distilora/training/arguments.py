@@ -9,6 +9,7 @@ import torch
 from transformers import TrainingArguments
 
 from distilora.config import MethodKind, TrainingSettings
+from distilora.models.precision import computes_in_bf16
 from distilora.training.processes import MAIN, processes
 
 _WIDE = 512
@@ -29,13 +30,6 @@ def default_learning_rate(kind: MethodKind, *, width: int) -> float:
         (0.0001, 3e-05)
     """
     return _LEARNING_RATES[kind][width > _WIDE]
-
-
-def computes_in_bf16() -> bool:
-    """Return whether this machine multiplies bfloat16 matrices natively, and so faster than float32."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def uses_bf16(settings: TrainingSettings) -> bool:
