@@ -2,10 +2,10 @@
 
     python benchmarks/chaos.py --kills 20
 
-For each part (``score`` on each engine) one job is done undisturbed, and one is killed with ``kill -9`` at seeded
-random moments until so many kills have hit; what is left is gone on with each time. Then all files of both must be
-equal, byte for byte, but for times, and each row of the input must be there once. The result is ``--out``, and exit
-code 1 if any part differs.
+For each part (``score`` and ``compare`` on each engine) one job is done undisturbed, and one is killed with ``kill -9``
+at seeded random moments until so many kills have hit; what is left is gone on with each time. Then all files of both
+must be equal, byte for byte, but for times, and each row of the input must be there once; of ``compare`` all runs count.
+The result is ``--out``, and exit code 1 if any part differs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
+from distilora.config import to_toml
 from distilora.files import write_whole
+from distilora.runs import Result
 
 _WORDS = ("you", "are", "not", "very", "nice", "stupid", "people", "thank", "dog", "hate")
 _TIMES = {"_summary.json", ".lock"}
@@ -85,7 +87,52 @@ def _score_ordeals(folder: Path, arguments: argparse.Namespace) -> list[Ordeal]:
     return [Ordeal(f"score-{engine}", command(engine), problem) for engine in ("local", "ray")]
 
 
-_PARTS: dict[str, Callable[[Path, argparse.Namespace], list[Ordeal]]] = {"score": _score_ordeals}
+def _compare_ordeals(folder: Path, arguments: argparse.Namespace) -> list[Ordeal]:  # noqa: ARG001
+    """Return the training of four methods with two seeds, on made-up comments and a tiny encoder."""
+    sys.path.append(str(Path(__file__).parent.parent / "tests"))
+    settings = import_module("tiny_experiment").tiny_settings(
+        folder / "compare",
+        epochs=4,
+        run=("teacher", "odd", "odd-lora", "teacher+odd"),
+        seeds=(0, 1),
+        training={"dropout": 0.1},
+        evidence={"costs": False, "layers": False, "noise_rows": 0},
+    )
+    file = folder / "compare" / "experiment.toml"
+    file.write_text(to_toml(settings.model_dump(exclude_unset=True)), encoding="utf-8")
+
+    def command(engine: str) -> Callable[[Path], list[str]]:
+        return lambda out: [
+            sys.executable, "-m", "distilora", "compare", str(file), "--no-export",
+            "--engine", engine, "--out", str(out),
+        ]  # fmt: skip
+
+    return [Ordeal(f"compare-{engine}", command(engine), runs_problem) for engine in ("local", "ray")]
+
+
+def runs_problem(whole: Path, out: Path) -> str | None:
+    """Return in what the runs of two experiments differ, their clocks and memory apart, or nothing."""
+    before, after = _run_contents(whole), _run_contents(out)
+    names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    return f"{len(names)} files of runs differ, such as {names[0]}" if names else None
+
+
+def _run_contents(experiment: Path) -> dict[str, bytes | str]:
+    contents: dict[str, bytes | str] = {}
+    for file in sorted(experiment.glob("*/seed-*/**/*")):
+        name = str(file.relative_to(experiment))
+        if file.name == "result.json":
+            measured = {"training_seconds", "training_memory_mib"}
+            contents[name] = Result.model_validate_json(file.read_bytes()).model_dump_json(exclude=measured)
+        elif file.is_file() and file.name != "README.md":  # the card tells of times
+            contents[name] = file.read_bytes()
+    return contents
+
+
+_PARTS: dict[str, Callable[[Path, argparse.Namespace], list[Ordeal]]] = {
+    "score": _score_ordeals,
+    "compare": _compare_ordeals,
+}
 
 
 def _undergone(ordeal: Ordeal, folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import signal
 import subprocess
@@ -16,9 +17,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from distilora.config import ExperimentSettings
+from distilora.config import ExperimentSettings, to_toml
 from distilora.errors import RunError
 from distilora.experiment.runner import run_experiment
+from distilora.layout import EXPERIMENT_FILE
 from distilora.models.weights import weights_hash
 from distilora.runs import checkpoints_folder, partial_folder, read_logits, read_run, run_folder
 from distilora.training.checkpoints import SEAL_FILE
@@ -30,7 +32,7 @@ from training_cases import SETTINGS, classifier, scores, task
 WORKER = """
 import sys
 from pathlib import Path
-from distilora.config import ExperimentSettings
+from distilora.config import ExperimentSettings, to_toml
 from distilora.experiment.runner import run_experiment
 run_experiment(ExperimentSettings.model_validate_json(sys.stdin.read()), Path(sys.argv[1]))
 """
@@ -90,7 +92,7 @@ def assert_same_run(one: Path, other: Path) -> None:
     measured = {"training_seconds", "training_memory_mib"}
     unmeasured = [run.result.model_dump(exclude=measured) for run in (first, second)]
     assert unmeasured[0] == unmeasured[1]
-    weights = [(folder / "model" / "model.safetensors").read_bytes() for folder in (one, other)]
+    weights = [next((folder / "model").glob("*.safetensors")).read_bytes() for folder in (one, other)]
     assert weights[0] == weights[1]
 
 
@@ -215,3 +217,44 @@ def test_a_training_that_was_done_but_not_completed_trains_no_further(
     assert trainings[0].best_epoch == (2 if patience else 5)
     assert (trainings[1].epochs, trainings[1].best_epoch) == (trainings[0].epochs, trainings[0].best_epoch)
     assert trainings[1].seconds == pytest.approx(trainings[0].seconds)
+
+
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_killed_at_random_moments_an_experiment_ends_in_the_same_bits(engine: str, tmp_path: Path) -> None:
+    if engine == "ray":
+        pytest.importorskip("ray", reason="Ray is not installed: pip install 'distilora[ray]'")
+    settings = tiny_settings(
+        tmp_path,
+        epochs=4,
+        run=("teacher", "odd", "odd-lora"),
+        training={"dropout": 0.1},
+        evidence={"costs": False, "layers": False, "noise_rows": 0},
+    )
+    file = tmp_path / "experiment.toml"
+    file.write_text(to_toml(settings.model_dump(exclude_unset=True)), encoding="utf-8")
+    undisturbed, folder = tmp_path / "undisturbed", tmp_path / "killed"
+    run_experiment(settings, undisturbed)
+    command = [sys.executable, "-m", "distilora", "compare", str(file), "--no-export", "--engine", engine]
+    draw, kills = random.Random(7), 0  # noqa: S311
+    while kills < 3:
+        kills += killed_in_the_middle([*command, "--out", str(folder)], folder, after=draw.uniform(0, 3))
+        if (folder / "odd-lora" / "seed-0").exists():  # it was quicker than that
+            shutil.rmtree(folder)
+    subprocess.run([*command, "--out", str(folder)], check=True, capture_output=True, timeout=400)
+    for method in ("teacher", "odd", "odd-lora"):
+        assert_same_run(*(run_folder(experiment, method, 0) for experiment in (undisturbed, folder)))
+
+
+def killed_in_the_middle(command: list[str], folder: Path, *, after: float) -> bool:
+    """Return whether the command was still running, that many seconds after it began to write, when it was killed."""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 400
+        while process.poll() is None and not (folder / EXPERIMENT_FILE).exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        try:
+            process.wait(timeout=after)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return True
+    return False

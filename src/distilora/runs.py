@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -308,6 +309,30 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise RunError(f"{folder}: another distilora is at work there; wait for it or give another --out") from None
+        yield
+
+
+@contextmanager
+def held_run(experiment: Path, method: str, seed: int, *, patience_seconds: float = 600.0) -> Iterator[None]:
+    """Keep other processes from making the same run meanwhile; one that is still at work is waited for.
+
+    On Ray it may be what is left of a command that was killed: it ends soon after, but not at once.
+
+    Raises:
+        RunError: it is still at work when patience is over.
+    """
+    path = experiment / method / f".seed-{seed}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + patience_seconds
+    with path.open("w") as stream:
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise RunError(f"{path}: another process still makes this run; end it, or wait for it") from None
+                time.sleep(0.2)
         yield
 
 

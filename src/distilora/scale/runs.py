@@ -20,7 +20,7 @@ from distilora.data.faults import first_line
 from distilora.errors import DistiloraError, RunError, WorkerError
 from distilora.experiment.materials import Materials, prepare
 from distilora.experiment.runner import make_run
-from distilora.runs import RunRecord, read_run, run_folder
+from distilora.runs import RunRecord, held_run, read_run, run_folder
 from distilora.scale.session import ray_session
 
 
@@ -96,7 +96,8 @@ def make_alone(settings: str, folder: str, home: str, name: str, seed: int, *nee
         materials = _materials(settings)
         torch.set_num_threads(materials.settings.resources.cpus)
         parents = dict(_parents(name, materials, Path(folder), seed=seed))
-        make_run(name, materials, Path(folder), seed=seed, parents=parents)
+        with held_run(Path(folder), name, seed):
+            make_run(name, materials, Path(folder), seed=seed, parents=parents)
     except DistiloraError as error:  # not every one of them can be pickled
         return str(error)
     return None
