@@ -16,7 +16,7 @@ def check_together(settings: ExperimentSettings, *, processes: int) -> None:
         processes: how many there are.
 
     Raises:
-        ConfigError: a step has fewer comments than there are processes, or a method has state that they do not share.
+        ConfigError: a step has fewer comments than there are processes, or a method changes its weights.
     """
     if processes == 1:
         return
@@ -58,17 +58,10 @@ def _trained(settings: ExperimentSettings) -> Iterator[MethodSettings]:
 
 
 def _alone(method: MethodSettings) -> Iterator[str]:
-    """Yield each setting whose state is no weight of the model, so that gradients alone do not keep it the same."""
-    distillation = method.distillation
+    """Yield each setting that changes which weights there are, or has weights beside those of the model."""
     if method.kind == "lora" and method.lora.rank == "grow":
         yield 'lora.rank = "grow"'
     if method.training.unfreeze:
         yield "training.unfreeze"
-    if method.learns_from != "teacher":
-        return
-    if distillation.balance != "fixed":
-        yield f'distillation.balance = "{distillation.balance}"'
-    if distillation.layer_weight and distillation.layer_sharpness:
-        yield "distillation.layer_sharpness"
-    if distillation.layer_weight and distillation.projection:
+    if method.learns_from == "teacher" and method.distillation.layer_weight and method.distillation.projection:
         yield "distillation.projection"

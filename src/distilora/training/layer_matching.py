@@ -15,6 +15,7 @@ from distilora.losses.objective import LayerPairs
 from distilora.losses.transfer import pair_similarities, pair_weights
 from distilora.models.projections import Projections
 from distilora.models.taps import LayerTaps, tap_layers
+from distilora.training.sharing import mean_of_all
 
 _MOMENTUM = 0.99
 """Similarities are means over about 100 steps: one batch says little."""
@@ -97,7 +98,7 @@ class LayerMatcher(nn.Module):
             states = self.projections([state.float() for state in states])
         mask = inputs["attention_mask"]
         if observe and self._teacher.sharpness:
-            found = pair_similarities(states, [teacher.states for teacher in teachers], mask)
+            found = mean_of_all(pair_similarities(states, [teacher.states for teacher in teachers], mask))
             self.similarities.update(range(len(found)), found)
         return LayerPairs(students, teachers, states, mask, self.weights)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -194,19 +194,6 @@ def wait_for_all() -> None:
     """Wait until every process has come here."""
     if processes().count > 1:
         _exchanged(None)
-
-
-def mean_of_all(numbers: Mapping[str, float]) -> dict[str, float]:
-    """Return the mean of each number over the processes, which must all have the same names.
-
-    Example:
-        >>> mean_of_all({"loss": 0.5})
-        {'loss': 0.5}
-    """
-    if processes().count == 1:
-        return dict(numbers)
-    said = _exchanged(dict(numbers))
-    return {name: sum(one[name] for one in said) / len(said) for name in numbers}
 
 
 def from_all(value: Found) -> list[Found]:

@@ -74,6 +74,16 @@ def _flat(tensor: Tensor) -> Tensor:
     return tensor.reshape(len(tensor), -1).float()
 
 
+def mean_of_all(tensor: Tensor) -> Tensor:
+    """Return the mean of a tensor over all processes, shape as it is; gradients reach the part of this one alone."""
+    count = processes().count
+    if count == 1:
+        return tensor
+    mean = tensor.detach().clone()
+    torch.distributed.all_reduce(mean)
+    return tensor + (mean / count - tensor).detach()
+
+
 class _Gathered(torch.autograd.Function):
     """The rows of all processes, one behind the other; backwards the part of this one, times how many there are."""
 

@@ -23,8 +23,8 @@ from distilora.training.callbacks import EpochEndLog
 from distilora.training.extras import LOG_VARIANCE_RATE, KeepExtras
 from distilora.training.layer_matching import LayerMatcher, LiveTeacher
 from distilora.training.layer_rates import parameter_groups
-from distilora.training.processes import from_all, mean_of_all, processes
-from distilora.training.sharing import rows_of_all, shared_logits
+from distilora.training.processes import from_all, processes
+from distilora.training.sharing import mean_of_all, rows_of_all, shared_logits
 
 Scores = Callable[[NDArray[np.float32], NDArray[np.int64]], Mapping[str, float]]
 """From logits (rows, labels) and labels (rows,) to scores by name; ``macro_f1`` must be among them."""
@@ -154,7 +154,7 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
         answers = {"logits": outputs.logits, "labels": labels, "teacher_logits": teacher_logits}
         terms = self._objective.terms(**self._of_all({**answers, "adapted_logits": adapted}, passes), passes=passes)
         if pairs is not None:
-            terms |= self._objective.pair_terms(pairs)
+            terms |= {name: mean_of_all(term) for name, term in self._objective.pair_terms(pairs).items()}
         balanced = self._balancer.weigh(terms, self._objective.fixed, observe=True)
         self._remember(terms, balanced.weights)
         loss = balanced.total if self._penalty is None else balanced.total + self._penalty()
@@ -199,7 +199,7 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
     def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
         """Log, with the mean of every term and weight since the last entry beside the training loss."""
         if "loss" in logs:
-            logs.update(mean_of_all({name: float(total) / self._steps for name, total in self._sums.items()}))
+            logs.update({name: float(total) / self._steps for name, total in self._sums.items()})
             if self._matcher is not None:
                 logs["pair_weights"] = self._matcher.weights.tolist()
             self._sums, self._steps = {}, 0
