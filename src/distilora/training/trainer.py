@@ -124,7 +124,7 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
             kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
             self.optimizer = kind(self._layer_groups(), **options)
         else:
-            super().create_optimizer(model)
+            self.optimizer = super().create_optimizer(model)
         for part, rate in (("balancer", LOG_VARIANCE_RATE), ("matcher", self.args.learning_rate)):
             learnt = list(self._extras[part].parameters()) if part in self._extras else []
             if learnt:
