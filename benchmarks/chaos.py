@@ -4,7 +4,7 @@
 
 For each part (``score`` and ``compare`` on each engine) one job is done undisturbed, and one is killed with ``kill -9``
 at seeded random moments until so many kills have hit; what is left is gone on with each time. Then all files of both
-must be equal, byte for byte, but for times, and each row of the input must be there once; of ``compare`` all runs count.
+must be equal, byte for byte, but for times, with each row of the input there once; of ``compare`` all runs count.
 The result is ``--out``, and exit code 1 if any part differs.
 """
 

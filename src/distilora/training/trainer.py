@@ -140,6 +140,12 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
             decayed=self.get_decay_parameter_names(self.model),
         )
 
+    def training_step(self, *arguments: Any, **options: Any) -> Tensor:
+        """Return the loss of a step, shape (), its gradients computed."""
+        self._extras.zero_grad()  # the trainer does so for the model alone
+        loss: Tensor = super().training_step(*arguments, **options)
+        return loss
+
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, **_: Any
     ) -> Tensor | tuple[Tensor, Any]:
