@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from distilora.report import plots
 from distilora.report.blocks import Block, Card, Document, FigureBlock, Fold, Inner, Section, Table, figure
-from distilora.report.comparing.recommendation import TIMED_TOKENS
+from distilora.report.comparing.costs import TIMED_TOKENS
 from distilora.report.making import making_of_method, what_it_is
 from distilora.report.records import Comparison, MethodRow
 from distilora.report.sections.adapting import adapting_section, events_section

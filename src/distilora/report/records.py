@@ -234,6 +234,14 @@ class Considered(Record):
     """Absent for the recommended method."""
 
 
+class CostRatio(Record):
+    """What a method's model costs in that of the teacher's."""
+
+    size: float
+    time: float | None
+    """Of the p50 of one text of 64 tokens; absent where it was not timed, or a bundle stands beside a trained run."""
+
+
 class Recommendation(Record):
     """Which method to ship, chosen on validation rows alone."""
 
@@ -279,6 +287,8 @@ class Comparison(Record):
     """Absent where no method has validation scores."""
     costs: ExperimentCosts | None = None
     """Absent where they were not measured."""
+    cost_ratios: dict[str, CostRatio] = Field(default_factory=dict)
+    """Of each measured method but the teacher itself; empty where the teacher was not measured."""
     noise_rows: int | None = None
     """Test rows that were answered with noise; absent where none were."""
     label_errors: LabelErrors | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from distilora.report.comparing.recommendation import TIMED_TOKENS
+from distilora.report.comparing.costs import TIMED_TOKENS
 from distilora.report.records import Comparison, MethodRow
 from distilora.report.wording import duration, number, shortened, span
 

@@ -10,6 +10,7 @@ from distilora.evaluation.robustness.answers import NoisyAnswers
 from distilora.evaluation.significance import PairTest, compare_methods
 from distilora.report.comparing.adapting import adapted, events
 from distilora.report.comparing.answers import Answers, Runs, gathered, is_valid
+from distilora.report.comparing.costs import cost_ratios
 from distilora.report.comparing.errors import class_changes, disagreements, label_errors, noise_drops, same_noise
 from distilora.report.comparing.layers import layer_means
 from distilora.report.comparing.probabilities import probability_fields
@@ -189,6 +190,7 @@ def _with_evidence(comparison: Comparison, answers: Mapping[str, Answers], evide
     update: dict[str, object] = {
         "methods": tuple(row.model_copy(update=changed[row.method]) for row in comparison.methods),
         "costs": evidence.costs,
+        "cost_ratios": cost_ratios(evidence.costs, comparison.teacher),
         "noise_rows": next((len(one.positions) for one in noise.values()), None),
         "layers": evidence.layers,
         "layer_means": layer_means(evidence.layers),

@@ -15,11 +15,10 @@ from distilora.evaluation.records import Interval
 from distilora.evaluation.resampling import Classes
 from distilora.evaluation.significance import PairTest, compare_with
 from distilora.report.comparing.answers import Answers
+from distilora.report.comparing.costs import TIMED_TOKENS
 from distilora.report.comparing.scores import known_score
 from distilora.report.records import Considered, Difference, Failing, Limits, MethodRow, Recommendation, Score
 
-TIMED_TOKENS = 64
-"""Length of the text whose time says what is cheap, in tokens."""
 EQUAL_TIMES = 1.10
 """Times up to this multiple of the shortest count as equal: those of one model differ by as much from day to day."""
 EQUAL_SIZES = 1.02

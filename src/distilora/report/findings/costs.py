@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from distilora.evaluation.costs import MethodCosts
-from distilora.report.comparing.recommendation import TIMED_TOKENS
+from distilora.report.comparing.costs import TIMED_TOKENS, timed_ms
 from distilora.report.foreground import MOST_AT_ONCE
-from distilora.report.records import Comparison, MethodRow
+from distilora.report.records import Comparison, CostRatio, MethodRow
 from distilora.report.wording import listed, number, printable
 
 _MOST_METHODS = 6
@@ -20,34 +20,25 @@ def cost_sentence(comparison: Comparison) -> str | None:
     known = [one for row in comparison.candidates if costs and (one := costs.of(row.method)) is not None]
     if not known:
         return _weights(comparison.candidates)
-    teacher = next((one for one in known if one.method == comparison.teacher), None)
+    beside = comparison.cost_ratios
     if len(known) > _MOST_METHODS:
         told = _ends(known)
     else:
-        told = "; ".join(f"{printable(one.method)} {_measured(one)}{_beside(one, teacher)}" for one in known)
-    ratios = "; in brackets, how many times the teacher's" if teacher and 1 < len(known) <= _MOST_METHODS else ""
+        told = "; ".join(f"{printable(one.method)} {_measured(one)}{_beside(beside.get(one.method))}" for one in known)
+    ratios = "; in brackets, how many times the teacher's" if beside and len(known) <= _MOST_METHODS else ""
     return f"All files to ship, and one text of {TIMED_TOKENS} tokens{ratios}: {told}.{_unlike(known)}"
 
 
 def _measured(one: MethodCosts) -> str:
-    time = _time(one)
+    time = timed_ms(one)
     return f"{number(one.size_mb, 1)} MB" + ("" if time is None else f", {number(time, 1)} ms")
 
 
-def _time(one: MethodCosts) -> float | None:
-    at = one.latency_at(TIMED_TOKENS)
-    return at.p50_ms if at else None
-
-
-def _beside(one: MethodCosts, teacher: MethodCosts | None) -> str:
-    """Return size and time as multiples of the teacher's; times of a bundle and of a trained run do not compare."""
-    if teacher is None or one.method == teacher.method:
+def _beside(ratio: CostRatio | None) -> str:
+    if ratio is None:
         return ""
-    mine, theirs = _time(one), _time(teacher)
-    size = _times(one.size_bytes / teacher.size_bytes)
-    if mine is None or not theirs or one.model != teacher.model:
-        return f" ({size} times the size)"
-    return f" ({size} times the size, {_times(mine / theirs)} times the time)"
+    size = f"{_times(ratio.size)} times the size"
+    return f" ({size})" if ratio.time is None else f" ({size}, {_times(ratio.time)} times the time)"
 
 
 def _times(ratio: float) -> str:
@@ -58,7 +49,7 @@ def _ends(known: Sequence[MethodCosts]) -> str:
     small, *_, large = sorted(known, key=lambda one: one.size_bytes)
     told = f"from {number(small.size_mb, 1)} MB ({printable(small.method)}) to {number(large.size_mb, 1)} MB "
     told += f"({printable(large.method)})"
-    timed = sorted((time, one.method) for one in known if (time := _time(one)) is not None)
+    timed = sorted((time, one.method) for one in known if (time := timed_ms(one)) is not None)
     if not timed:
         return told
     (least, fast), (most, slow) = timed[0], timed[-1]

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from distilora.report.comparing.recommendation import TIMED_TOKENS
+from distilora.report.comparing.costs import TIMED_TOKENS
 from distilora.report.plots.labels import Box, Label, Place, label_points
 from distilora.report.plots.style import FAINT, INK, look, method_colours, new_figure, rendered, tidy
 from distilora.report.records import Comparison, MethodRow
