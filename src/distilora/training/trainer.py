@@ -165,9 +165,8 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
         self._remember(terms, balanced.weights)
         loss = balanced.total if self._penalty is None else balanced.total + self._penalty()
         if self.args.world_size > 1:
-            loss = (
-                loss + 0 * outputs.logits.sum()
-            )  # processes wait for a gradient of every weight, the classifier's too
+            # Processes wait for a gradient of every weight, the classifier's too.
+            loss = loss + 0 * outputs.logits.sum()
         return (loss, outputs) if return_outputs else loss
 
     def _of_all(self, answers: Mapping[str, Tensor | None], passes: int) -> dict[str, Tensor]:
