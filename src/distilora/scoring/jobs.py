@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from itertools import chain
@@ -235,11 +235,11 @@ class _Run:
         Raises:
             DataError: some parts could not be read.
         """
-        parts = _parts_to_do(order, self.done)
-        first = next(parts, None)
-        if first is not None:  # else nothing needs to be started
-            with engine.opened(bundle, order) as crew, shown_progress(order.out, tell=tell) as meter:
-                self._work(chain([first], parts), crew, order=order, meter=meter)
+        with closing(_parts_to_do(order, self.done)) as parts:
+            first = next(parts, None)
+            if first is not None:  # else nothing needs to be started
+                with engine.opened(bundle, order) as crew, shown_progress(order.out, tell=tell) as meter:
+                    self._work(chain([first], parts), crew, order=order, meter=meter)
         if self._problems:
             raise DataError(self._complaint(order.out))
 
@@ -248,8 +248,15 @@ class _Run:
         rows = sum(done.part.rows for done in self.done.values())
         size = sum(done.part.size_bytes for done in self.done.values())
         self.clock.workers = crew.workers
-        meter.begin(rows, size / total)
-        with closing(run_parts(parts, lambda: self._timed(crew.start()), workers=crew.workers)) as results:
+
+        def start() -> Worker:
+            worker = crew.start()
+            if self.clock.ready is None:
+                self.clock.ready = time.perf_counter()
+                meter.begin(rows, size / total)  # the start-up says nothing on the pace
+            return _TimedWorker(worker, self.clock)
+
+        with closing(run_parts(parts, start, workers=crew.workers)) as results:
             for came in results:
                 if isinstance(came, PartFailed):
                     self._problems[came.problem] = None
@@ -257,10 +264,6 @@ class _Run:
                 self.done[came.part.file, came.part.number] = came
                 rows, size = rows + came.part.rows, size + came.part.size_bytes
                 meter.advance(rows, min(size / total, 1.0))
-
-    def _timed(self, worker: Worker) -> Worker:
-        self.clock.ready = self.clock.ready or time.perf_counter()
-        return _TimedWorker(worker, self.clock)
 
     def _complaint(self, out: str) -> str:
         problems = list(self._problems)
@@ -283,7 +286,7 @@ class _TimedWorker:
         return done
 
 
-def _parts_to_do(order: Order, done: Mapping[tuple[int, int], PartDone]) -> Iterator[Part | PartFailed]:
+def _parts_to_do(order: Order, done: Mapping[tuple[int, int], PartDone]) -> Generator[Part | PartFailed, None, None]:
     by_file: dict[int, dict[int, Part]] = {}
     for each in done.values():
         by_file.setdefault(each.part.file, {})[each.part.number] = each.part

@@ -108,10 +108,13 @@ class ProcessWorker:
         """Of the process."""
         self._questions = cast("IO[bytes]", self._process.stdin)
         self._answers = cast("IO[bytes]", self._process.stdout)
-        ready = self._ask(json.dumps({"bundle": str(bundle), "order": order.model_dump(mode="json")}))
-        if not json.loads(ready).get("ready"):
+        try:
+            ready = self._ask(json.dumps({"bundle": str(bundle), "order": order.model_dump(mode="json")}))
+            if not json.loads(ready).get("ready"):
+                read_reply(ready)
+        except BaseException:
             self.close()
-            read_reply(ready)
+            raise
 
     def score(self, part: Part) -> PartDone:
         """As of :class:`Worker`."""

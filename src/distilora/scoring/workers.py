@@ -128,11 +128,15 @@ class _Crew:
             try:
                 self._score(part, worker)
             except VanishedError as second:
+                self._end(worker)
                 raise WorkerError(
                     f"{part.name} (rows {part.rows_before + 1:,} to {part.rows_before + part.rows:,} of file "
                     f"{part.file + 1}): two workers vanished at it, one after the other: {second}; "
                     "what is done stays: the same command goes on"
                 ) from None
+            except BaseException:
+                self._end(worker)
+                raise
         return worker
 
     def _score(self, part: Part, worker: Worker) -> None:
