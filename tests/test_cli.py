@@ -48,7 +48,7 @@ def test_the_version_is_one_line(cli):
         (["compare", "--encoder", "no/such/encoder", "--out", "there"], "encoder no/such/encoder"),
         (["compare", "--methods", "lora", "--set", "lora.targets=querry", "--out", "there"], '"querry"'),
         (["compare", "--set", "methods.odd.layers=1,9", "--methods", "odd", "--out", "there"], "9"),
-        (["compare", "--set", "methods.lora.layers=odd"], "only students are made of layers"),
+        (["compare", "--set", "methods.teacher.layers=odd"], "only students and LoRA methods are made of some"),
         (["report", "nothing-here"], "holds no complete run"),
         (["data", "smaple"], 'did you mean "sample"?'),
     ],
