@@ -69,7 +69,7 @@ def torch_labels(model, encoder):
 def test_every_contender_is_measured_in_every_round_and_told_in_the_order_given(report, bundles):
     assert [one.path for one in report.contenders] == [str(path) for path in bundles]
     assert [one.kind for one in report.contenders] == ["bundle", "bundle", "ensemble", "bundle"]
-    assert [one.precision for one in report.contenders] == ["fp32", "int8", None, "fp32"]
+    assert [one.precision for one in report.contenders] == ["fp32", "int8", "fp32", "fp32"]
     assert [one.bundle_id for one in report.contenders] == [read_bundle(path).id for path in bundles]
     for one in report.contenders:
         assert 0 < one.texts_per_s.low <= one.texts_per_s.median <= one.texts_per_s.high

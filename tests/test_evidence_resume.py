@@ -46,6 +46,7 @@ MEASURED = frozenset(
         "busy_processors",
         "latency_ms",
         "slow_latency_ms",
+        "time",  # of the teacher's
         "training_seconds",
         "training_memory_mib",
     ]

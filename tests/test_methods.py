@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from distilora import guards
 from distilora.config import PRESETS, TEACHER, ExperimentSettings
-from distilora.experiment import training_runs
+from distilora.experiment import fitting, training_runs
 from distilora.experiment.materials import Materials, prepare
 from distilora.experiment.runner import make_run
 from distilora.models.inference import compute_logits
@@ -123,7 +123,7 @@ def test_a_training_that_trains_nothing_makes_a_void_run(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(training_runs, "train_model", pretended(lambda *_: None))
+    monkeypatch.setattr(fitting, "train_model", pretended(lambda *_: None))
     result = make_run(name, materials, tmp_path, seed=0, parents=undisturbed[1]).result
     assert result.void is not None
     assert result.void.startswith(guards.WEIGHTS_CHANGED)
@@ -138,7 +138,7 @@ def test_a_model_that_says_one_class_makes_a_void_run(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(training_runs, "train_model", pretended(say_one_class))
+    monkeypatch.setattr(fitting, "train_model", pretended(say_one_class))
     record = make_run(name, materials, tmp_path, seed=0, parents=undisturbed[1])
     assert record.result.void is not None
     assert record.result.void.startswith(guards.VARIED_PREDICTIONS)
@@ -154,7 +154,7 @@ def test_a_model_that_was_saved_wrongly_makes_a_void_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if name != TEACHER:  # which must have learnt something
-        monkeypatch.setattr(training_runs, "train_model", pretended(say_both_classes))
+        monkeypatch.setattr(fitting, "train_model", pretended(say_both_classes))
     monkeypatch.setattr(training_runs, "save_trained", saved_wrongly(training_runs.save_trained))
     result = make_run(name, materials, tmp_path, seed=0, parents=undisturbed[1]).result
     assert result.void is not None

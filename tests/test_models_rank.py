@@ -78,10 +78,13 @@ def plain_peft(encoder: Encoder, folder: Path) -> PeftModel:
 )
 def test_growing_changes_no_logit(variant: str, family: str, tiny: dict[str, Encoder]) -> None:
     model = moved(adapted(tiny[family], VARIANTS[variant]))
+    # Sums of other lengths are rounded in another order, on each processor in its own. ModernBERT has no other precision.
+    exact = family != "modernbert"
+    model = model.double() if exact else model
     before = logits_of(model)
     grow_rank(model, 8, seed=0)
     assert set(module_ranks(model).values()) == {8}
-    torch.testing.assert_close(logits_of(model), before, atol=1e-6, rtol=0)
+    torch.testing.assert_close(logits_of(model), before, atol=1e-12 if exact else 1e-5, rtol=0)
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft uses a name that will go

@@ -27,8 +27,8 @@ from distilora.models.students import build_student
 from distilora.models.weights import weights_hash
 from distilora.training.arguments import default_learning_rate, training_arguments
 from distilora.training.callbacks import TrainingMemory
-from distilora.training.loop import train_model
 from distilora.training.layer_matching import LiveTeacher
+from distilora.training.loop import train_model
 from tiny import save_tiny_encoder
 from training_cases import SETTINGS, classifier, rows, scores, task
 

@@ -6,6 +6,7 @@ lengths are rounded up, where shuffled batches have 59 %.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +60,7 @@ class LengthSortedBatches(Sampler[list[int]]):
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
-        return -(-len(self.lengths) // self.batch_size)
+        return math.ceil(len(self.lengths) / self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the positions of this process's share of each batch of the epoch."""

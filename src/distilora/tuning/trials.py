@@ -15,9 +15,9 @@ from transformers import TrainerCallback
 
 from distilora.config import SEARCH, MethodSettings
 from distilora.errors import RunError
+from distilora.experiment.fitting import fit
 from distilora.experiment.materials import Materials
 from distilora.experiment.runner import make_run, told
-from distilora.experiment.training_runs import fit
 from distilora.runs import RunRecord
 from distilora.training.threads import torch_threads
 from distilora.tuning.running import Report, ScoreTrial

@@ -9,7 +9,7 @@ from distilora.evaluation.records import Evaluation
 from distilora.evaluation.suites.records import HateCheckScores, IdentityScores
 from distilora.evaluation.thresholds import parse_goal
 from distilora.report.cards import passages
-from distilora.report.comparing.recommendation import TIMED_TOKENS
+from distilora.report.comparing.costs import TIMED_TOKENS
 from distilora.report.findings.beyond_scores import outlasts
 from distilora.report.records import (
     BASELINES,

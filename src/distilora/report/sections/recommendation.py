@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable
 
 from distilora.report.blocks import Block, Cell, Paragraph, Section, Table
-from distilora.report.comparing.recommendation import EQUAL_SIZES, EQUAL_TIMES, TIMED_TOKENS, Broken, broken_limits
+from distilora.report.comparing.costs import TIMED_TOKENS
+from distilora.report.comparing.recommendation import EQUAL_SIZES, EQUAL_TIMES, Broken, broken_limits
 from distilora.report.records import BASELINES, LEVEL, TFIDF, Comparison, Considered, Recommendation
 from distilora.report.sections.cells import shown_mean, shown_p
 from distilora.report.wording import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from distilora.report.blocks import Answers, Bullets, Card, Fold, Section
-from distilora.report.comparing.recommendation import TIMED_TOKENS
+from distilora.report.comparing.costs import TIMED_TOKENS
 from distilora.report.findings import answered
 from distilora.report.findings.cautions import limits_of_evidence
 from distilora.report.records import Comparison, Considered
