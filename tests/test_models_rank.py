@@ -78,7 +78,7 @@ def plain_peft(encoder: Encoder, folder: Path) -> PeftModel:
 )
 def test_growing_changes_no_logit(variant: str, family: str, tiny: dict[str, Encoder]) -> None:
     model = moved(adapted(tiny[family], VARIANTS[variant]))
-    # Sums of other lengths are rounded in another order, on each processor in its own. ModernBERT has no other precision.
+    # Sums of other lengths are rounded in another order on each processor; ModernBERT computes in float32 alone.
     exact = family != "modernbert"
     model = model.double() if exact else model
     before = logits_of(model)
