@@ -22,7 +22,7 @@ from distilora.errors import RunError
 from distilora.experiment.runner import run_experiment
 from distilora.layout import EXPERIMENT_FILE
 from distilora.models.weights import weights_hash
-from distilora.runs import checkpoints_folder, partial_folder, read_logits, read_run, run_folder
+from distilora.runs import HISTORY_FILE, checkpoints_folder, partial_folder, read_logits, read_run, run_folder
 from distilora.training.checkpoints import SEAL_FILE
 from distilora.training.loop import Training, TrainingTask, train_model
 from tiny import save_tiny_encoder
@@ -89,6 +89,7 @@ def assert_same_run(one: Path, other: Path) -> None:
     np.testing.assert_equal(read_logits(one), read_logits(other))
     first, second = (read_run(folder) for folder in (one, other))
     assert first.history == second.history
+    assert (one / HISTORY_FILE).read_bytes() == (other / HISTORY_FILE).read_bytes()
     measured = {"training_seconds", "training_memory_mib"}
     unmeasured = [run.result.model_dump(exclude=measured) for run in (first, second)]
     assert unmeasured[0] == unmeasured[1]

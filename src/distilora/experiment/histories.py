@@ -50,4 +50,5 @@ def _evaluated(logged: Mapping[str, Any]) -> HistoryEntry:
 
 
 def _named(logged: Mapping[str, Any], prefix: str) -> dict[str, float]:
-    return {key.removeprefix(prefix): value for key, value in logged.items() if key.startswith(prefix)}
+    # A checkpoint keeps the log with its keys sorted, so that is the order which a resumed training can keep to.
+    return {key.removeprefix(prefix): logged[key] for key in sorted(logged) if key.startswith(prefix)}
