@@ -227,8 +227,9 @@ def test_ctrl_c_leaves_no_worker_and_what_is_done_stays(bundle: Bundle, tmp_path
     words = [sys.executable, "-m", "distilora", "score", bundle.path, source, f"{out}/", "--text", "text"]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as child:
         workers = list[psutil.Process]()
-        while child.poll() is None and not workers:
+        while child.poll() is None and not (workers and (out / "_job.json").exists()):
             workers = psutil.Process(child.pid).children()
+        time.sleep(0.2)  # they are begun by now, and not yet done: importing alone takes longer
         child.send_signal(signal.SIGINT)
         assert child.wait(timeout=30) == 130
         assert child.stderr is not None
