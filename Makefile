@@ -25,7 +25,7 @@ serve: $(VENV)/.serve ## API and web page over the models of MODELS=runs/demo
 	$(BIN)/distilora serve $(MODELS)
 
 test: $(VENV)/.dev ## every test
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-chaos: $(VENV)/.dev ## twenty seeded kills of each long job; its end must be that of an undisturbed one
 	$(BIN)/python benchmarks/chaos.py --kills 20 --out build/chaos.json

@@ -31,6 +31,7 @@ from distilora.config import to_toml
 from distilora.files import write_whole
 from distilora.runs import Result
 
+_ENGINES = ("local", "ray")
 _WORDS = ("you", "are", "not", "very", "nice", "stupid", "people", "thank", "dog", "hate")
 _TIMES = {"_summary.json", ".lock"}
 """Files that hold times, or nothing."""
@@ -63,7 +64,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=20, help="of each part")
     parser.add_argument("--rows", type=int, default=60_000, help="comments to score, in three files")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--only", nargs="*", help="parts, such as score-local")
+    names = [f"{part}-{engine}" for part in _PARTS for engine in _ENGINES]
+    parser.add_argument("--only", nargs="*", choices=names, help="some of the parts")
     parser.add_argument("--out", type=Path, default=Path("build/chaos.json"))
     return parser.parse_args()
 
@@ -84,7 +86,7 @@ def _score_ordeals(folder: Path, arguments: argparse.Namespace) -> list[Ordeal]:
     def problem(whole: Path, out: Path) -> str | None:
         return _rows_problem(out, rows) or _bytes_problem(whole, out)
 
-    return [Ordeal(f"score-{engine}", command(engine), problem) for engine in ("local", "ray")]
+    return [Ordeal(f"score-{engine}", command(engine), problem) for engine in _ENGINES]
 
 
 def _compare_ordeals(folder: Path, arguments: argparse.Namespace) -> list[Ordeal]:  # noqa: ARG001
@@ -107,7 +109,7 @@ def _compare_ordeals(folder: Path, arguments: argparse.Namespace) -> list[Ordeal
             "--engine", engine, "--out", str(out),
         ]  # fmt: skip
 
-    return [Ordeal(f"compare-{engine}", command(engine), runs_problem) for engine in ("local", "ray")]
+    return [Ordeal(f"compare-{engine}", command(engine), runs_problem) for engine in _ENGINES]
 
 
 def runs_problem(whole: Path, out: Path) -> str | None:

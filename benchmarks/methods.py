@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -21,10 +22,12 @@ import numpy as np
 import distilora
 from distilora.config import PRESETS, ExperimentSettings, read_experiment
 from distilora.data.records import PARTS
+from distilora.data.sources import read_from_settings
+from distilora.data.splits import split_comments
 from distilora.evaluation.costs import MethodCosts, read_costs
 from distilora.evaluation.significance import PairTest, compare_with
-from distilora.experiment.materials import prepare
 from distilora.experiment.runner import Engine, in_turn
+from distilora.files import write_whole
 from distilora.report.records import Comparison, MethodRow
 from distilora.runs import RunRecord, load_experiment
 from trained_models import say
@@ -91,16 +94,20 @@ def _settings(arguments: argparse.Namespace) -> ExperimentSettings:
 
 
 def _write_unlabelled(settings: ExperimentSettings, arguments: argparse.Namespace) -> Path:
-    """Return a file of comments that are in no part, drawn with a fixed seed and without their labels."""
+    """Return a file of comments that are in no part, drawn with a fixed seed and without their labels.
+
+    It is written each time, so that it is never that of other comments or of another number of them; runs that were
+    made with another are refused, for they hold the hash of its texts.
+    """
+    comments = read_from_settings(settings.data)
+    splits = split_comments(comments, settings.data)
+    used = {index for part in PARTS for index in splits.part(part)}
+    over = [index for index in range(len(comments)) if index not in used]
+    drawn = np.random.default_rng(0).permutation(over)[: arguments.unlabelled_samples]
+    rows = io.StringIO(newline="")
+    csv.writer(rows).writerows([["text"], *([comments.texts[index]] for index in drawn)])
     path: Path = arguments.work.with_name(f"{arguments.work.name}-unlabelled.csv")
-    if not path.exists():
-        materials = prepare(settings)
-        used = {index for part in PARTS for index in materials.splits.part(part)}
-        over = [index for index in range(len(materials.comments)) if index not in used]
-        drawn = np.random.default_rng(0).permutation(over)[: arguments.unlabelled_samples]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="", encoding="utf-8") as stream:
-            csv.writer(stream).writerows([["text"], *([materials.comments.texts[index]] for index in drawn)])
+    write_whole(path, rows.getvalue())
     return path
 
 

@@ -20,9 +20,9 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 import distilora
 from distilora.data.batches import LabelledRows
 from distilora.data.tokens import encode_texts
-from distilora.evaluation.baselines import tfidf_baseline
 from distilora.evaluation.intervals import difference_interval
 from distilora.evaluation.metrics import accuracy, macro_f1
+from distilora.evaluation.tfidf import tfidf_baseline
 from distilora.files import write_whole
 from distilora.losses.objective import Objective
 from distilora.models.encoders import find_encoder, load_classifier, load_tokenizer

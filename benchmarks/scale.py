@@ -10,6 +10,7 @@ Written to ``--out``:
   ``--data`` again and again, with as many workers; start-up of both included, and told apart beside it.
 - ``per_comment_us``: what one worker takes for one comment, at each size after start-up, in 10^-6 seconds, and beside
   it what the whole takes.
+- ``tokenising_us``: what of it one thread takes to tokenise.
 - ``peak_mib``: the most memory that the command and all its workers held at once.
 
 Nothing else should run on the machine meanwhile.
@@ -20,6 +21,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -35,6 +37,8 @@ from typing import Any
 
 import psutil
 
+from distilora.bundles.classifiers import Classifier
+from distilora.bundles.storage import read_bundle
 from distilora.files import write_whole
 from distilora.machine import processor, usable_processors
 from trained_models import MODELS, trained
@@ -63,6 +67,7 @@ def main() -> None:
         sizes = sorted({min(size, arguments.rows) for size in _SIZES})
         files = {size: _repeated(texts, size, work / f"{size}.csv") for size in sizes}
         report = _measured(bundle, files, workers=arguments.workers)
+        report["tokenising_us"] = _tokenising_us(bundle, texts)
     here = {"processor": processor(), "processors": usable_processors(), "rows": arguments.rows}
     write_whole(arguments.out, json.dumps({**here, **report}, indent=1) + "\n")
     print(f"two workers over one: {report['two_workers_vs_one']:.2f}")
@@ -209,6 +214,15 @@ def _cut_rows_per_s(comments: Path) -> float:
     began = time.perf_counter()
     rows = sum(part.rows for part in cut(files[0], at=0, job=job, done={}))
     return rows / (time.perf_counter() - began)
+
+
+def _tokenising_us(bundle: Path, texts: Sequence[str]) -> float:
+    """Return what one thread takes to tokenise a comment and to find its batch, in 10^-6 seconds."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    classifier = Classifier(read_bundle(bundle))
+    began = time.perf_counter()
+    classifier.prepared(texts, long_texts="truncate", threads=1)
+    return (time.perf_counter() - began) / len(texts) * 1e6
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from distilora.config import (
     TrainingSettings,
     to_toml,
 )
+from distilora.training.arguments import LEARNING_RATES, NARROW
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 _TABLES: dict[str, type[Settings]] = {
@@ -55,6 +56,11 @@ like = "odd"
 distillation.temperature = 4.0
 ```
 """
+_RATES = ", ".join(f"{kind} {narrow:g} and {wide:g}" for kind, (narrow, wide) in LEARNING_RATES.items())
+_NOTES = {
+    "training": f"Without `learning_rate`, by kind of method, up to a hidden width of {NARROW} and above it: {_RATES}; "
+    "chosen by validation macro-F1."
+}
 
 
 def page() -> str:
@@ -69,7 +75,8 @@ def _table(name: str, record: type[Settings]) -> str:
         f"| `{key}` | {_shown(field.default)} | {_range(field)} | {field.description} |"
         for key, field in _fields(record)
     ]
-    return "\n".join([f"## `[{name}]`\n", "| key | default | allowed | what it is |", "|---|---|---|---|", *rows, ""])
+    lines = [f"## `[{name}]`\n", "| key | default | allowed | what it is |", "|---|---|---|---|", *rows, ""]
+    return "\n".join([*lines, _NOTES[name], ""] if name in _NOTES else lines)
 
 
 def _fields(record: type[Settings]) -> list[tuple[str, Any]]:

@@ -52,7 +52,7 @@ def matched(seed: int = 0, *, method: str = "odd-tinybert") -> RunRecord:
 
 
 def grown(seed: int = 0, *, method: str = "lora-grow") -> RunRecord:
-    """Return LoRA whose rank went from 8 to 16 at step 60, and to 32 at step 100 where the seed is even."""
+    """Return LoRA whose rank went from 8 to 16 after step 40, and to 32 after step 80 where the seed is even."""
     ranks = [8, 8, 16, 16, 16 if seed % 2 else 32, 16 if seed % 2 else 32]
     return trained(method, [stretch(step, rank=rank) for step, rank in zip(STEPS, ranks, strict=True)], seed=seed)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from distilora.bundles.bundle import Bundle, open_bundle
@@ -203,3 +204,21 @@ def assert_nothing_was_made_of(page: Page, text: str) -> None:
     )
     expect(made).to_have_count(0)
     assert page.title() != "run", "a script of the comment ran"
+
+
+def serious_faults(page: Page, *, only: Sequence[str] = ()) -> list[str]:
+    """Return what axe-core calls serious or critical, by all of its usual rules or by these rules or tags alone.
+
+    Those on colours are enough where a page was seen before in others, for nothing else of it has changed.
+    """
+    # The report's frame lets only the report's own script run, not axe's; its tests look into it.
+    options: dict[str, object] = {"resultTypes": ["violations"], "iframes": False}
+    if only:
+        options["runOnly"] = list(only)
+    found = Axe().run(page, options=options).response["violations"]
+    return [
+        f"{fault['id']}: {node['html'][:200]}"
+        for fault in found
+        if fault["impact"] in {"serious", "critical"}
+        for node in fault["nodes"]
+    ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -12,14 +14,22 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
+# Models of tests are tiny, and tests run in as many processes as there are processors: more threads would only wait for
+# each other. It is read when NumPy and torch are loaded, which this file comes before.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_finish() -> None:
+    """Set apart what the imports of all tests have left: each training begins by collecting garbage all over it."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
-def _levels_of_the_logs() -> Iterator[None]:
+def _levels_of_the_logs() -> None:
     # The command line sets them for its process, which here is that of the tests that follow.
-    loggers = [logging.getLogger(name) for name in ("distilora", "distilora.serve")]
-    levels = [logger.level for logger in loggers]
-    yield
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
+    for name in ("distilora", "distilora.serve"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from browser_cases import KEY, NARROW, TEXT, WIDE, Site, classify, running, visiting
+from browser_cases import KEY, NARROW, TEXT, WIDE, Site, classify, running, serious_faults, visiting
 
 LONG = f"{TEXT} , thank you . " * 40
 ROWS = b"id,text\n1,you are all idiots\n2,what a lovely day\n3,\n4," + b"so very nice you people " * 40 + b"\n"
@@ -208,7 +207,7 @@ def judged(page: Page) -> None:
     answered("Classify")(page)
     page.get_by_label("Note").fill("a note on this judgement")
     page.get_by_role("button", name="Wrong", exact=True).click()
-    expect(page.locator("#judgement")).to_contain_text("stored")
+    expect(page.locator("#judgement")).to_contain_text("Your judgement is stored")
 
 
 def listed(page: Page) -> None:
@@ -302,19 +301,4 @@ def assert_sound_everywhere(page: Page, name: str) -> None:
             if folder:
                 page.screenshot(path=Path(folder) / f"{name}-{width}-{scheme}.png", full_page=name != "api")
             assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], (width, scheme)
-            assert serious_faults(page, colours_only=scheme == "dark") == [], (width, scheme)
-
-
-def serious_faults(page: Page, *, colours_only: bool) -> list[str]:
-    """Return what axe-core calls serious or critical, by each of its rules or by those on colours."""
-    # The report's frame lets only the report's own script run, not axe's; its tests look into it.
-    options: dict[str, object] = {"resultTypes": ["violations"], "iframes": False}
-    if colours_only:
-        options["runOnly"] = ["cat.color"]
-    found = Axe().run(page, options=options).response["violations"]
-    return [
-        f"{fault['id']}: {node['html'][:200]}"
-        for fault in found
-        if fault["impact"] in {"serious", "critical"}
-        for node in fault["nodes"]
-    ]
+            assert serious_faults(page, only=["cat.color"] if scheme == "dark" else []) == [], (width, scheme)

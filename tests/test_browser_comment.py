@@ -256,7 +256,7 @@ def test_a_comment_full_of_html_is_listed_as_text_alone(page: Page) -> None:
     classify(page, HOSTILE)
     page.get_by_label("Note").fill(HOSTILE)
     page.get_by_role("button", name="Wrong", exact=True).click()
-    expect(page.locator("#judgement")).to_contain_text("stored")
+    expect(page.locator("#judgement")).to_contain_text("Your judgement is stored")
     page.goto("/feedback")
     expect(page.locator(".judgements .row-note").first).to_contain_text(HOSTILE)
     assert_nothing_was_made_of(page, HOSTILE)

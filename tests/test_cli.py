@@ -48,6 +48,10 @@ def test_the_version_is_one_line(cli):
         (["compare", "--encoder", "no/such/encoder", "--out", "there"], "encoder no/such/encoder"),
         (["compare", "--methods", "lora", "--set", "lora.targets=querry", "--out", "there"], '"querry"'),
         (["compare", "--set", "methods.odd.layers=1,9", "--methods", "odd", "--out", "there"], "9"),
+        (
+            ["compare", "--methods", "teacher", "--set", "training.augment=synonym", "--out", "there"],
+            'training.augment: "synonym" is not one of word-dropout, swap, misspelling',
+        ),
         (["compare", "--set", "methods.teacher.layers=odd"], "only students and LoRA methods are made of some"),
         (["report", "nothing-here"], "holds no complete run"),
         (["data", "smaple"], 'did you mean "sample"?'),
@@ -80,7 +84,8 @@ def compared(tmp_path_factory):
     home = tmp_path_factory.mktemp("compared")
     encoder, comments = save_tiny_encoder(home / "encoder", layers=2), save_comments(home / "comments.csv")
     words = ["--data", comments, "--encoder", encoder, "--methods", "odd", "--out", home / "out", "--json"]
-    settings = ("encoder.max_length=32", "training.epochs=3", "training.batch_size=8", "training.learning_rate=0.002")
+    training = ("epochs=3", "batch_size=8", "learning_rate=0.002", "threads=1")
+    settings = ["encoder.max_length=32", "evidence.latency_rounds=1", *(f"training.{setting}" for setting in training)]
     words += [word for setting in settings for word in ("--set", setting)]
     with (
         pytest.MonkeyPatch.context() as patch,

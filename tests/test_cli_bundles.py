@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -112,6 +114,42 @@ def test_a_file_is_scored_and_the_rest_is_told(cli, bundle, tmp_path):
     code, said, _ = cli("score", bundle, source, out, "--overwrite", "--json")
     assert code == 0
     assert json.loads(said)["rejected"] == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "line"), [("text\n", "0 of 0 rows scored"), ("text,n\n,1\n", "0 of 1 rows scored")]
+)
+def test_where_nothing_could_be_scored_no_pace_is_told(cli, bundle, tmp_path, content, line):
+    source, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text(content)
+    code, said, _ = cli("score", bundle, source, out)
+    assert (code, said.splitlines()[0]) == (0, f"{line}: {out}")
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("out.csv", "distilora: stopped; the same command goes on where it stopped\n"), ("out.parquet", "")],
+)
+def test_ctrl_c_promises_to_go_on_only_where_it_is_so(bundle, tmp_path, name, line):
+    source, partial = tmp_path / "in.csv", tmp_path / f".{name}.partial"
+    source.write_text("text\n" + "you are a stupid idiot\n" * 300_000)
+    words = [sys.executable, "-m", "distilora", "score", bundle, source, tmp_path / name, "--text", "text"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as child:
+        # Not before something is written: until then pyarrow may still be imported, where an interrupt can be lost.
+        while child.poll() is None and not (partial.exists() and partial.stat().st_size):
+            time.sleep(0.001)
+        child.send_signal(signal.SIGINT)
+        assert child.wait(timeout=30) == 130
+        assert child.stderr.read() == line
+
+
+def test_ctrl_c_says_nothing_where_the_same_command_begins_anew(cli, bundle, monkeypatch):
+    class Interrupted(io.BytesIO):
+        def read1(self, size=-1):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Interrupted()))
+    assert cli("predict", bundle) == (130, "", "")
 
 
 def test_a_bundle_is_measured(cli, bundle):

@@ -16,6 +16,7 @@ from distilora.config import read_experiment
 from distilora.experiment.materials import prepare
 from distilora.experiment.training_runs import resolved, train_run
 from distilora.runs import RunRecord, read_run, run_folder
+from distilora.tuning.studies import opened_storage, searched_methods
 from distilora.tuning.trials import score_with, without_test_rows
 from tiny import save_tiny_encoder
 from tiny_experiment import save_comments
@@ -177,6 +178,10 @@ def test_a_method_that_was_searched_before_gets_as_many_trials_as_a_new_one(home
     ("more", "answer"),
     [
         (["--method", "lora", "--trials", TRIALS - 1], f"has {TRIALS} trials of odd, and {TRIALS - 1} are asked for"),
+        (
+            ["--method", "teacher", "--trials", TRIALS - 1],
+            f"has {TRIALS} trials of odd, and {TRIALS - 1} are asked for",
+        ),
         (["--method", "odd", "--trials", TRIALS, "--seed", 1], "odd was searched with seed = 0, now it is 1"),
         (
             ["--method", "odd", "--trials", TRIALS, "--set", "distillation.temperature=4"],
@@ -193,6 +198,8 @@ def test_another_search_in_the_same_folder_is_refused(home, searched, more, answ
     assert before == {
         path.name: path.read_bytes() for path in (home / "out").iterdir() if path.suffix in (".toml", ".json")
     }
+    with opened_storage(home / "out") as storage:
+        assert searched_methods(storage) == ["odd", "lora"]
 
 
 @pytest.mark.parametrize(

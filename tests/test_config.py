@@ -69,6 +69,8 @@ def test_a_wrong_key_gets_the_nearest_right_one(assignment: str, line: str) -> N
         ("encoder.attention=flash", ("encoder.attention", "'eager'", "came 'flash'")),
         ("distillation.temperature=0", ("distillation.temperature", "greater than 0", "came 0")),
         ("lora.alpha=inf", ("lora.alpha", "finite", "came inf")),
+        ("lora.rank=gorw", ("lora.rank: give a whole number from 1 to 1024, or grow; came 'gorw'",)),
+        ("methods.lora.lora.rank=0", ("methods.lora.lora.rank: give a whole number from 1 to 1024", "came 0")),
         ("distillation.hard=nan", ("distillation.hard", "came nan")),
         ("seeds=", ("seeds: give at least one, and each once",)),
         ("seeds=1,1", ("seeds: give at least one, and each once",)),
@@ -259,8 +261,24 @@ def test_methods_run_behind_those_that_they_need() -> None:
         ({"a": {"like": "lora", "layers": "search"}}, ("a",), "only the layers of a teacher can be searched"),
         ({"a": {"like": "lora", "lora": {"adalora": True, "dora": True}}}, ("a",), "adalora has ranks"),
         ({"a": {"like": "odd", "training": {"r_drop": 1.0}}}, ("a",), "and dropout is 0: give it a share"),
+        ({"a": {"like": "odd-lora", "layers": "odd"}}, ("a",), "layers: adapters stand on the whole model that they"),
+        ({"a": {"like": "teacher-lora", "layers": "search"}}, ("a",), "and a starts from teacher; leave layers out"),
+        ({"a": {"like": "joint", "lora": {"rank": "grow"}}}, ("a",), "keep one rank; set [methods.a.lora] rank = 8"),
+        ({"a": {"like": "joint", "lora": {"adalora": True}}}, ("a",), "set [methods.a.lora] adalora = false"),
+        ({"a": {"like": "lora-grow", "training": {"unfreeze": True}}}, ("a",), "training.unfreeze: adapters whose"),
+        ({"a": {"like": "adalora", "training": {"unfreeze": True}}}, ("a",), "or [methods.a.lora] adalora = false"),
+        ({"a": {"like": "odd", "learns_from": "labels", "start": "encoder"}}, ("a",), "students and joint methods"),
+        ({"a": {"like": "teacher", "learns_from": "teacher", "start": "teacher"}}, ("a",), "teachers learn from"),
     ],
 )
 def test_methods_that_make_no_sense_are_refused_in_one_line(methods: Any, run: tuple[str, ...], told: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(told)):
         read_experiment(changes={"methods": methods, "run": run})
+
+
+def test_ranks_that_change_for_all_leave_joint_training_one_of_its_own() -> None:
+    shared = ["lora.rank=grow", "run=lora,joint"]
+    assert "methods.joint: lora: " in refusal(*shared)
+    settings = read_experiment(assignments=[*shared, "methods.joint.lora.rank=8"])
+    assert [settings.method(name).lora.adapts for name in ("lora", "joint", "odd-cut-lora")] == [True, False, True]
+    assert settings.method("odd-cut-lora").layers == "odd"

@@ -17,9 +17,10 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from distilora.evaluation.baselines import majority_baseline, tfidf_baseline
+from distilora.evaluation.baselines import majority_baseline
 from distilora.evaluation.metrics import evaluate_answers, evaluate_logits
 from distilora.evaluation.records import Evaluation
+from distilora.evaluation.tfidf import tfidf_baseline
 
 NAMES = ("hate speech", "offensive", "neither")
 Classes = NDArray[np.int64]

@@ -23,6 +23,7 @@ from distilora.experiment.runner import run_experiment
 from distilora.report import compare_runs, write_report
 from distilora.runs import RunRecord, load_experiment, read_logits
 from distilora.training.callbacks import FINITE_LOSS
+from distilora.training.threads import torch_threads
 from tiny_experiment import save_comments, tiny_settings
 
 FAMILIES = ("bert", "distilbert")
@@ -41,11 +42,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def experiments(home: Path) -> dict[str, dict[str, RunRecord]]:
     """Return the runs of two complete experiments by family and method."""
-    torch.set_num_threads(2)
-    return {
-        "bert": by_method(run_experiment(usual_settings(home), home / "bert-out")),
-        "distilbert": by_method(run_experiment(distilbert_settings(home), home / "distilbert-out")),
-    }
+    with torch_threads(2):  # the settings ask for 1
+        return {
+            "bert": by_method(run_experiment(usual_settings(home), home / "bert-out")),
+            "distilbert": by_method(run_experiment(distilbert_settings(home), home / "distilbert-out")),
+        }
 
 
 def usual_settings(home: Path) -> ExperimentSettings:
@@ -302,3 +303,16 @@ def test_an_encoder_whose_weights_are_no_numbers_makes_void_runs_and_no_table_of
     save_file(tensors, weights, metadata={"format": "pt"})
     runs = by_method(run_experiment(settings, tmp_path / "out"))
     assert runs["teacher"].result.void == "finite loss: loss is nan at step 1"
+    assert [(event.kind, event.step) for event in runs["teacher"].result.events] == [("not-finite", 1)]
+
+
+def test_a_run_that_collapsed_tells_what_its_monitor_saw(tmp_path: Path) -> None:
+    settings = tiny_settings(tmp_path, run=("teacher",), epochs=2, training={"learning_rate": 1e-9})
+    weights = tmp_path / "bert" / "model.safetensors"
+    tensors = load_file(weights)
+    tensors["pooler.dense.weight"][:] = 0
+    tensors["pooler.dense.bias"][:] = 1  # to the classifier all comments look the same
+    save_file(tensors, weights, metadata={"format": "pt"})
+    teacher = by_method(run_experiment(settings, tmp_path / "out"))["teacher"].result
+    assert (teacher.void or "").startswith(guards.VARIED_PREDICTIONS)
+    assert [(event.kind, event.step) for event in teacher.events] == [("collapse", 40)]

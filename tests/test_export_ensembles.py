@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+import distilora.api
 import distilora.export.ensembles
 from distilora.bench.contenders import find_contender, open_contender
+from distilora.bench.costs import CostedModel
 from distilora.bundles.bundle import open_bundle
 from distilora.bundles.manifest import Manifest
 from distilora.bundles.storage import read_bundle, shipped_bytes
-from distilora.config import ExportSettings
+from distilora.config import EvidenceSettings, ExportSettings
 from distilora.errors import ParityError, RunError
 from distilora.evaluation.costs import read_costs, write_costs
 from distilora.export.experiments import export_methods
@@ -22,9 +25,9 @@ from distilora.export.finding import best_run, find_run
 from distilora.layout import METHOD_NAME
 from distilora.report import compare_runs, read_evidence, write_report
 from distilora.report.evidence import write_report_settings
-from distilora.runs import RunRecord, run_sha256
+from distilora.runs import RunRecord, load_experiment, run_sha256
 from distilora.serve.catalog import open_catalog
-from ensemble_cases import BOTH, Averaged, save_averaged_experiment, shares
+from ensemble_cases import BOTH, METHODS, Averaged, save_averaged_experiment, shares
 from evidence_cases import costs_of
 from test_cli import run as run_command
 
@@ -139,6 +142,22 @@ def test_what_is_measured_of_the_bundle_is_what_all_members_cost(made: Averaged,
     assert (identity.kind, identity.precision, identity.size_bytes) == ("ensemble", "fp32", members + own)
 
 
+def test_where_another_seed_than_that_of_the_bundle_is_best_the_run_itself_is_measured(
+    made: Averaged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(made.folder, tmp_path / "runs")
+    export_methods([one for one in load_experiment(folder) if one.result.seed == 0], made.materials, folder)
+    measured: dict[str, CostedModel] = {}
+    monkeypatch.setattr(distilora.api, "measure_costs", lambda models, *_, **__: measured.update(models))
+    evidence = EvidenceSettings(noise_rows=0, layers=False)
+    settings = made.materials.settings.model_copy(update={"evidence": evidence})
+    distilora.api.compare(settings, folder, export=False)
+    seeds = {name: best_of(made, name).result.seed for name in METHODS}
+    assert set(seeds.values()) == {0, 1}  # else the test would not tell the two apart
+    for name, seed in seeds.items():
+        assert measured[name] == CostedModel(seed, folder / name / ("seed-1" if seed else "bundle"))
+
+
 def test_costs_of_an_ensembles_bundle_count_as_long_as_its_members_runs_are_there(
     made: Averaged, bundles: dict[str, Path]
 ) -> None:
@@ -179,14 +198,14 @@ def test_an_experiment_with_an_ensemble_is_served(made: Averaged, bundles: dict[
 def test_an_int8_ensemble_that_says_something_else_is_made_of_fp32_members(
     made: Averaged, bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    check = distilora.export.ensembles.check_average
+    check = distilora.export.ensembles.check_parity
 
-    def refusing(*logits: np.ndarray, precision: str, pruned: bool) -> object:
+    def refusing(*logits: np.ndarray, precision: str, **how: bool) -> object:
         if precision == "int8":
             raise ParityError("same labels 97.00 %; export with --precision fp32")
-        return check(*logits, precision=precision, pruned=pruned)
+        return check(*logits, precision=precision, **how)
 
-    monkeypatch.setattr(distilora.export.ensembles, "check_average", refusing)
+    monkeypatch.setattr(distilora.export.ensembles, "check_parity", refusing)
     settings = made.materials.settings.model_copy(update={"export": ExportSettings(precision="int8")})
     int8, told = replace(made.materials, settings=settings), list[str]()
     records = [record for record in made.records if record.result.method == BOTH]

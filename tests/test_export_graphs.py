@@ -27,8 +27,8 @@ from tiny import FAMILIES, save_tiny_encoder
 LEAN = ("bert", "roberta", "electra", "distilbert")
 
 
-def classifier(folder: Path, family: str):
-    encoder = find_encoder(str(save_tiny_encoder(folder, family)))
+def classifier(folder: Path, family: str, *, layers: int = 4):
+    encoder = find_encoder(str(save_tiny_encoder(folder, family, layers=layers)))
     model, _ = load_classifier(encoder, labels=("civil", "rude", "toxic"), seed=3)
     with torch.no_grad():
         for name, weights in model.named_parameters():  # biases start at 0, which would hide a lost one
@@ -54,9 +54,11 @@ def run(graph: onnx.ModelProto, ids, mask):
 
 @functools.cache
 def made(family: str):
-    """Return a classifier of each family and its graph; tracing takes seconds, so each is made once."""
+    """Return a classifier of each family and its graph; tracing takes seconds a layer, so each is made once."""
+    # Of ModernBERT's layers the first looks at all tokens and the second at those around.
+    layers = 4 if family in LEAN else 2
     with tempfile.TemporaryDirectory() as folder:
-        model = classifier(Path(folder), family)
+        model = classifier(Path(folder), family, layers=layers)
     return model, export_graph(model)
 
 

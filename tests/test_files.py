@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 from collections.abc import Iterator
@@ -33,6 +34,21 @@ def test_where_the_disk_is_full_the_old_file_stays_and_the_error_names_it(tmp_pa
         write_whole(path, "new" * 1000)
     assert caught.value.filename == str(path)
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("costs.json", "old")]
+
+
+def test_two_who_write_a_shared_file_at_once_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "logits.safetensors"
+    sync = os.fsync
+
+    def meanwhile(stream: int) -> None:
+        monkeypatch.setattr(os, "fsync", sync)
+        write_whole(path, "the other's", shared=True)
+        assert path.read_text() == "the other's"
+        sync(stream)
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    write_whole(path, "one's own", shared=True)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [(path.name, "one's own")]
 
 
 def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:

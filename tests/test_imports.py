@@ -55,6 +55,8 @@ def _cpu_seconds(command: list[str]) -> float:
         "distilora.cli",
         "distilora.bundles.bundle",
         "distilora.scoring.scoring",
+        "distilora.analysis.probes",
+        "distilora.evaluation.baselines",
         "distilora.evaluation.score_intervals",
         "distilora.evaluation.significance",
         "distilora.evaluation.suites.identity",
@@ -70,6 +72,10 @@ def test_importing_a_light_part_loads_nothing_heavy(module: str) -> None:
 
 def test_reading_runs_needs_safetensors_and_nothing_else_of_the_training() -> None:
     assert _loaded_after("import distilora.runs") == ["safetensors"]
+
+
+def test_the_main_job_is_ready_before_scikit_learn_is_loaded() -> None:
+    assert "sklearn" not in _loaded_after("import distilora.api")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["compare", "--help"], ["score", "--help"]])

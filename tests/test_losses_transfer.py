@@ -95,23 +95,6 @@ def test_a_window_leaves_distant_tokens_out_of_the_distribution() -> None:
     assert found == pytest.approx(mean_divergence(*masked), rel=1e-6)
 
 
-@pytest.mark.parametrize("heads", [1, 3, 4])
-def test_relations_are_compared_over_any_number_of_relation_heads(heads: int) -> None:
-    # Student: 2 heads, 6 wide; teacher: 3 heads, 8 wide. Both widths, 12 and 24, are parted into relation heads.
-    student, teacher = vectors(1), vectors(2, heads=3, width=8)
-    parts: list[list[NDArray[np.float64]]] = []
-    for model in (student, teacher):
-        joined = np.concatenate(list(model.numpy().swapaxes(0, 1)), axis=-1)  # (batch, tokens, width)
-        split = [
-            part
-            for text, length in zip(joined, LENGTHS, strict=True)
-            for part in np.split(text[:length], heads, axis=1)
-        ]
-        parts.append([part @ part.T / np.sqrt(part.shape[1]) for part in split])
-    found = relation_loss(student, teacher, MASK, heads=heads).item()
-    assert found == pytest.approx(mean_divergence(*parts), rel=1e-6)
-
-
 def test_the_value_relation_keeps_the_heads_and_lets_widths_differ() -> None:
     student, teacher = vectors(1), vectors(2, width=9)
     parts = [
@@ -131,7 +114,7 @@ def every_loss(student: dict[str, Tensor], teacher: dict[str, Tensor]) -> dict[s
     return {
         "map": attention_map_loss(student["scores"], teacher["scores"], PAIRS),
         "distribution": attention_distribution_loss(student["scores"], teacher["scores"], PAIRS),
-        "relation": relation_loss(student["vectors"], teacher["vectors"], MASK, heads=3),
+        "relation": relation_loss(student["vectors"], teacher["vectors"], MASK),
         "state": hidden_state_loss(student["states"], teacher["states"], MASK),
     }
 
@@ -185,8 +168,6 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         hidden_state_loss(drawn(3, TOKENS, 4, seed=1), drawn(3, TOKENS, 5, seed=1), MASK)
     with pytest.raises(ValueError, match="must be the same"):
         relation_loss(vectors(1), vectors(2, heads=3), MASK)
-    with pytest.raises(ValueError, match="5 relation heads for vectors 12 wide"):
-        relation_loss(vectors(1), vectors(2), MASK, heads=5)
 
 
 def test_the_similarity_of_a_pair_is_the_mean_cosine_of_real_tokens() -> None:
@@ -366,10 +347,7 @@ def test_every_transfer_loss_trains_the_student_and_not_its_teacher(folder: Path
                 attention_map_loss(mine.scores(), its.scores(), pairs),
                 attention_distribution_loss(mine.scores(), its.scores(), pairs),
                 hidden_state_loss(mine.states, its.states, MASK),
-                *(
-                    relation_loss(getattr(mine, kind), getattr(its, kind), MASK, heads=2)
-                    for kind in ("queries", "keys", "values")
-                ),
+                relation_loss(mine.values, its.values, MASK),
             ]
         weighted_mean(losses, torch.ones(len(losses))).backward()
     assert all(parameter.grad is None for parameter in teacher.parameters())

@@ -11,22 +11,32 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
+from transformers import BertForSequenceClassification
 
 from distilora import guards
 from distilora.config import PRESETS, TEACHER, ExperimentSettings
-from distilora.experiment import fitting, training_runs
+from distilora.data.tokens import EncodedTexts, chosen_texts
+from distilora.experiment import candidates, fitting, teachers, training_runs
 from distilora.experiment.materials import Materials, prepare
 from distilora.experiment.runner import make_run
+from distilora.models import inference, layer_search
 from distilora.models.inference import compute_logits
+from distilora.models.layer_search import search_layers
+from distilora.models.rank import grow_rank
+from distilora.models.search_records import LayerSearch
+from distilora.models.weights import parameter_counts
 from distilora.runs import MODEL_FOLDER, RunRecord, read_logits, read_run, run_folder
 from distilora.training.checkpoints import CheckpointSeal
 from distilora.training.loop import Training, TrainingTask
+from distilora.training.records import Event
 from tiny_experiment import comments, tiny_settings
 
 ENSEMBLE = "odd+even"
 METHODS = (*PRESETS, ENSEMBLE)
 TRAINED = tuple(PRESETS)
+SEEN = Event(step=3, epoch=1.0, kind="plateau", value=3.0, message="no gain on validation", action="warn")
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +138,7 @@ def test_a_training_that_trains_nothing_makes_a_void_run(
     assert result.void is not None
     assert result.void.startswith(guards.WEIGHTS_CHANGED)
     assert result.test is None
+    assert result.events == (SEEN,)
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -142,6 +153,7 @@ def test_a_model_that_says_one_class_makes_a_void_run(
     record = make_run(name, materials, tmp_path, seed=0, parents=undisturbed[1])
     assert record.result.void is not None
     assert record.result.void.startswith(guards.VARIED_PREDICTIONS)
+    assert record.result.events == (SEEN,)
     assert not (record.folder / MODEL_FOLDER).exists()
 
 
@@ -159,6 +171,7 @@ def test_a_model_that_was_saved_wrongly_makes_a_void_run(
     result = make_run(name, materials, tmp_path, seed=0, parents=undisturbed[1]).result
     assert result.void is not None
     assert result.void.startswith(guards.SAME_AFTER_RELOAD)
+    assert name == TEACHER or result.events == (SEEN,)
 
 
 @pytest.mark.parametrize("name", [name for name in TRAINED if name in PRESETS and PRESETS[name].get("start")])
@@ -175,13 +188,110 @@ def test_a_void_parent_makes_a_void_run(
     assert "for a test" in result.void
 
 
+def test_adapters_are_counted_with_the_rank_that_they_have_in_the_end(
+    materials: Materials,
+    undisturbed: tuple[Path, dict[str, RunRecord]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted: list[tuple[int, int]] = []
+
+    def grow(model: Any, task: TrainingTask) -> None:
+        grow_rank(model, 16, seed=0)
+        say_both_classes(model, task)
+        counted.append(parameter_counts(model))
+
+    monkeypatch.setattr(fitting, "train_model", pretended(grow))
+    result = make_run("lora-grow", materials, tmp_path, seed=0, parents=undisturbed[1]).result
+    assert result.void is None
+    assert [(result.parameters, result.trainable_parameters)] == counted
+    rank_8 = undisturbed[1]["lora"].result
+    assert (result.trainable_parameters or 0) > (rank_8.trainable_parameters or 0) > 0
+
+
+@pytest.fixture
+def moves(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return where models are moved to, as where there is a GPU; in truth each stays where it is."""
+    moved: list[str] = []
+    to = BertForSequenceClassification.to
+
+    def told(model: Any, *place: Any, **options: Any) -> Any:
+        if place and isinstance(place[0], torch.device):
+            moved.append(place[0].type)
+            return model
+        return to(model, *place, **options)
+
+    monkeypatch.setattr(BertForSequenceClassification, "to", told)
+    monkeypatch.setattr(inference, "fast_device", lambda: torch.device("cuda"))
+    return moved
+
+
+def test_layers_are_searched_where_and_in_the_precision_in_which_a_training_would_compute(
+    materials: Materials,
+    undisturbed: tuple[Path, dict[str, RunRecord]],
+    moves: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+
+    def watched(*arguments: Any, bf16: bool) -> LayerSearch:
+        seen.append((bf16, moves[-1]))
+        return search_layers(*arguments, bf16=bf16)
+
+    monkeypatch.setattr(layer_search, "search_layers", watched)
+    method = materials.settings.method("searched")
+    for precision in ("fp32", "bf16"):
+        training = method.training.model_copy(update={"precision": precision})
+        changed = method.model_copy(update={"training": training})
+        candidates.build_candidate(changed, materials, seed=0, parents=undisturbed[1])
+    assert seen == [(False, "cuda"), (True, "cuda")]
+    assert moves[-1] == "cpu"
+
+
+def test_a_teacher_answers_where_that_is_soonest_and_is_moved_back(
+    materials: Materials,
+    undisturbed: tuple[Path, dict[str, RunRecord]],
+    moves: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def asked(model: Any, texts: EncodedTexts, *, bf16: bool) -> NDArray[np.float32]:
+        moves.append("asked")
+        return compute_logits(model, texts, bf16=bf16)
+
+    monkeypatch.setattr(teachers, "shared_logits", asked)
+    teacher = teachers.open_teacher(undisturbed[1][TEACHER], materials)
+    further = chosen_texts(materials.texts["test"], np.arange(3))
+    teacher.logits(further, bf16=False)
+    assert moves[-3:] == ["cuda", "asked", "cpu"]
+    teacher.logits(further, bf16=False)  # now it is read
+    assert moves.count("asked") == 1
+
+
+def test_two_students_may_store_at_once_what_their_teacher_says(
+    materials: Materials, undisturbed: tuple[Path, dict[str, RunRecord]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = teachers.open_teacher(undisturbed[1][TEACHER], materials)
+    further = chosen_texts(materials.texts["test"], np.arange(4))
+    sync, said = os.fsync, []
+
+    def meanwhile(stream: int) -> None:
+        monkeypatch.setattr(os, "fsync", sync)
+        said.append(teacher.logits(further, bf16=False))
+        sync(stream)
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    said += [teacher.logits(further, bf16=False), teacher.logits(further, bf16=False)]
+    assert len(said) == 3
+    assert all(np.array_equal(one, said[0]) for one in said)
+
+
 def pretended(change: Callable[[Any, TrainingTask], None]) -> Callable[..., Training]:
-    """Return what takes the place of a training: it does nothing to the model but this."""
+    """Return what takes the place of a training: it does nothing to the model but this, and its monitor saw SEEN."""
 
     def train(model: Any, task: TrainingTask, **_: Any) -> Training:
         with torch.no_grad():
             change(model, task)
-        return Training(seconds=0.0, memory_mib=None, epochs=1, best_epoch=1, log=())
+        return Training(seconds=0.0, memory_mib=None, epochs=1, best_epoch=1, log=(), events=(SEEN,))
 
     return train
 

@@ -48,6 +48,12 @@ INTERVAL = Interval(low=0.1, high=0.2)
 HYBRIDS = ("teacher", "odd", *STARTS)
 
 
+def settings_of(method, kind):
+    """Return the default settings of a method of this kind."""
+    taught = {"start": "teacher", "learns_from": "teacher"} if kind == "student" else {}
+    return MethodSettings(name=method, kind=kind, **taught)
+
+
 def model_folders(folder, records):
     """Give each run that has a model the folder that it would have, and its settings beside it."""
     for record in records:
@@ -55,7 +61,7 @@ def model_folders(folder, records):
         home = run_folder(folder, result.method, result.seed)
         if result.kind != "baseline" and result.void is None:
             (home / "model").mkdir(parents=True)
-            settings = MethodSettings(name=result.method, kind=result.kind)
+            settings = settings_of(result.method, result.kind)
             (home / "config.toml").write_text(to_toml({"seed": 0, "method": settings.model_dump(mode="json")}))
     return folder
 
@@ -355,7 +361,7 @@ def test_a_student_of_labels_alone_is_not_called_distilled(tmp_path):
     records = [run("odd")]
     comparison = compare_runs(records)
     model_folders(tmp_path, records)
-    method = MethodSettings(name="odd", kind="student").model_dump(mode="json")
+    method = settings_of("odd", "student").model_dump(mode="json")
     method["distillation"] |= {"soft": 0.0, "cosine_logits": 0.0}
     (run_folder(tmp_path, "odd", 0) / "config.toml").write_text(to_toml({"method": method}))
     (path,) = write_cards(comparison, records, tmp_path)

@@ -35,6 +35,7 @@ from distilora.models.encoders import (
     load_trained,
     save_trained,
 )
+from distilora.models.joint import add_joint_adapters, without_adapters
 from distilora.models.loading import quietly
 from distilora.models.students import build_student
 from distilora.models.weights import parameter_counts, weights_hash
@@ -310,3 +311,17 @@ def test_an_adapter_of_a_student_does_not_fit_a_model_of_another_depth(
     for depth in ((1,), (1, 2, 3)):
         with pytest.raises(ModelError, match=r"this adapter does not fit student s: .* absent or have no place"):
             load_adapter_on(build_student(whole, depth), tmp_path, name="student s")
+
+
+def test_what_is_frozen_of_a_student_and_its_adapters_stays_so_while_it_computes_without_them(
+    tiny: dict[str, Encoder],
+) -> None:
+    base, _ = load_classifier(tiny["bert"], labels=LABELS)
+    model = add_joint_adapters(base, LoraSettings(rank=2), seed=0)
+    for weight in model.base_model.encoder.layer[0].parameters():
+        weight.requires_grad_(requires_grad=False)
+    before = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    with without_adapters(model):
+        pass
+    assert {name for name, weight in model.named_parameters() if weight.requires_grad} == before
+    assert 0 < len(before) < len(list(model.parameters()))

@@ -26,7 +26,6 @@ from distilora.models.rank import (
     grow_optimizer,
     grow_rank,
     module_ranks,
-    rank_of_checkpoint,
 )
 from distilora.models.weights import weights_hash
 from distilora.training.adaptive_rank import ALLOCATION_FILE, AllocateRank, GrowRank
@@ -69,6 +68,11 @@ def moved(model: Adapted) -> Adapted:
     return model.eval()
 
 
+def saved_rank(folder: Path) -> int:
+    rank: int = json.loads((folder / "adapter_config.json").read_text())["r"]
+    return rank
+
+
 def plain_peft(encoder: Encoder, folder: Path) -> PeftModel:
     return PeftModel.from_pretrained(load_classifier(encoder, labels=LABELS).model, folder).eval()
 
@@ -95,7 +99,7 @@ def test_a_grown_adapter_is_saved_with_its_rank_and_plain_peft_opens_it(
     model = adapted(tiny["bert"], VARIANTS[variant])
     grow_rank(model, 4, seed=0)
     moved(model).save_pretrained(tmp_path)
-    assert json.loads((tmp_path / "adapter_config.json").read_text())["r"] == rank_of_checkpoint(tmp_path) == 4
+    assert saved_rank(tmp_path) == 4
     for again in (plain_peft(tiny["bert"], tmp_path), load_adapter(tmp_path, tiny["bert"], labels=LABELS)):
         torch.testing.assert_close(logits_of(again), logits_of(model), atol=1e-6, rtol=0)
 
@@ -241,7 +245,7 @@ def test_the_rank_doubles_in_the_epoch_after_each_plateau(small: Encoder, tmp_pa
     model = adapted(small)
     trainer = trained(model, tmp_path, GrowRank(largest=3), scores=scripted((0.5, 0.4, 0.6, 0.7)))
     assert history(trainer, GrowRank) == [[1, 2], [2, 2], [3, 3], [4, 3]]
-    assert rank_of_checkpoint(tmp_path / "checkpoint-28") == 3
+    assert saved_rank(tmp_path / "checkpoint-28") == 3
     columns = [weight[:, 2:] for name, weight in adapters(model).items() if "lora_B" in name]
     assert all(column.all() for column in columns), "the new directions were not trained"
 

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from scipy.stats import median_abs_deviation
-from transformers import EarlyStoppingCallback, PrinterCallback
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
-from distilora.errors import ConfigError
+from distilora.errors import ConfigError, VoidRunError
 from distilora.models.loading import quietly
 from distilora.models.weights import weights_hash
 from distilora.training.arguments import training_arguments
@@ -38,6 +38,7 @@ from distilora.training.detectors import (
     spike,
     training_divergence,
 )
+from distilora.training.loop import train_model
 from distilora.training.monitor import (
     Action,
     Event,
@@ -370,6 +371,44 @@ def test_a_rate_far_too_high_is_seen_in_a_real_training(encoder: Path, tmp_path:
     trainer = trained(encoder, tmp_path, TrainingMonitor("stop"), told=scores, learning_rate=3.0, logging_steps=1)
     assert {"divergence", "spike", "gradient"} & {event.kind for event in events_of(trainer)}
     assert trainer.state.epoch < 3
+
+
+class AtStep(TrainerCallback):
+    """Does something with the model after a step, before the next."""
+
+    def __init__(self, step: int, deed: Callable[[Any], None]) -> None:
+        self._step, self._deed = step, deed
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, *, model: Any, **_: Any) -> None:
+        if state.global_step == self._step:
+            self._deed(model)
+
+
+def spoil(model: Any) -> None:
+    with torch.no_grad():
+        model.classifier.weight.fill_(math.nan)
+
+
+def interrupt(_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_what_a_run_that_ends_in_nan_has_seen_comes_with_its_error_resumed_or_not(
+    encoder: Path, tmp_path: Path
+) -> None:
+    def ends(folder: Path, how: type[BaseException], *, step: int, deed: Callable[[Any], None]) -> BaseException:
+        work = task(folder, SETTINGS.model_copy(update={"epochs": 3}), callbacks=[AtStep(step, deed)])
+        with pytest.raises(how) as caught:
+            train_model(classifier(encoder), work, scores=collapsed)
+        return caught.value
+
+    whole = ends(tmp_path / "whole", VoidRunError, step=16, deed=spoil)
+    ends(tmp_path / "broken", KeyboardInterrupt, step=15, deed=interrupt)
+    resumed = ends(tmp_path / "broken", VoidRunError, step=16, deed=spoil)
+    assert isinstance(whole, VoidRunError)
+    assert isinstance(resumed, VoidRunError)
+    assert [(event.kind, event.step) for event in whole.events] == [("collapse", 14), ("not-finite", 18)]
+    assert resumed.events == whole.events
 
 
 def test_the_state_of_a_monitor_goes_through_json() -> None:

@@ -11,8 +11,10 @@ from distilora.assess.models import open_model
 from distilora.bench.trained import RunContender
 from distilora.errors import ModelError
 from distilora.experiment.opening import adapter_base, base_bytes, open_plain, open_trained, start_of
+from distilora.export.runs import run_making
 from distilora.models.adapters import load_adapter_on
 from distilora.models.encoders import find_encoder
+from distilora.report.making import brief
 from distilora.runs import MODEL_FOLDER, read_run
 from hybrid_experiment import LABELS, ODD, STARTS, WHOLE, hybrid_run, save_hybrid_experiment
 from report_cases import run
@@ -68,6 +70,15 @@ def test_evaluate_and_bench_open_the_same_model(trained, method):
     probabilities = open_model(str(folder), threads=1).probabilities(texts)
     contender = RunContender(folder, threads=1)
     assert contender.label_all(texts).labels == np.asarray(probabilities).argmax(axis=1).tolist()
+
+
+def test_a_bundles_card_calls_what_adapters_stand_on_by_its_kind(trained):
+    told = {method: brief(run_making(opened(trained, method))) for method in ("lora-on-lora", "odd-lora", "lora")}
+    assert told == {
+        "lora-on-lora": "LoRA adapters on the trained odd-lora model",
+        "odd-lora": "LoRA adapters on the trained odd student",
+        "lora": "LoRA adapters on the encoder",
+    }
 
 
 def test_what_must_lie_beside_adapters_is_counted_once_each(trained):

@@ -67,7 +67,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> ExperimentSettings:
         run=METHODS,
         data={"source": str(folder / "comments.csv"), "train_samples": 64},
         training={"batch_size": 7, "epochs": 2},
-        methods={"odd": {"training": {"epochs": 6}}},
+        methods={"odd": {"training": {"epochs": 4}}},
         evidence=QUICK,
     )
 

@@ -67,17 +67,17 @@ def test_the_importance_of_layers_is_that_of_the_last_steps_and_averages_1_over_
 def test_the_rank_is_told_with_each_change_and_seed() -> None:
     found = adapted_of(grown(0), grown(1))
     assert [(one.seed, one.step, one.rank) for one in found.ranks] == [
-        (0, 20, 8), (0, 60, 16), (0, 100, 32), (1, 20, 8), (1, 60, 16)
+        (0, 0, 8), (0, 40, 16), (0, 80, 32), (1, 0, 8), (1, 40, 16)
     ]  # fmt: skip
     assert (found.first_rank.mean, found.last_rank.mean) == (8, 24)
     rows = cells(blocks_of([grown(0), grown(1)], "lora-grow"))
-    assert rows[0] == ["0", "8", "32", "16 from step 60 (epoch 1.5); 32 from step 100 (epoch 2.5)"]
+    assert rows[0] == ["0", "8", "32", "16 from step 40 (epoch 1.0); 32 from step 80 (epoch 2.0)"]
 
 
 def test_ranks_that_change_all_the_time_are_not_written_out() -> None:
     history = [stretch(20 * step, rank=12 - step / 10) for step in range(1, 30)]
     (row,) = cells(blocks_of([trained("lora", history)], "lora"))
-    assert row == ["0", "11.9", "9.1", "little by little, from step 40 to step 580"]
+    assert row == ["0", "11.9", "9.1", "little by little, from step 20 to step 560"]
 
 
 def test_scores_after_each_layer_are_those_of_the_epoch_that_was_kept() -> None:

@@ -329,7 +329,7 @@ def test_results_csv_holds_full_numbers_and_no_formula(hostile):
     assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows.values() for cell in row.values())
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", " =", "\n=", "\u200b=", "＝"])
 def test_text_that_a_spreadsheet_would_run_is_quoted(start):
     assert f"'{start}1+1" in to_csv([run("odd", machine=f"{start}1+1", void="loss not finite")])
 
@@ -348,6 +348,18 @@ def test_curves_of_a_method_that_is_gone_are_removed(tmp_path):
     written([run("teacher")], tmp_path)
     assert (tmp_path / "figures" / "teacher.curves.svg").is_file()
     assert not old.exists()
+
+
+def test_the_page_of_a_method_that_is_gone_is_removed_and_nobody_elses_of_that_name(tmp_path):
+    teacher, odd = (run(method, rows=30, history=False) for method in ("teacher", "odd"))
+    written([teacher, odd], tmp_path)
+    written([teacher], tmp_path / "older")  # an experiment inside another's folder
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "report.html").write_text("<a href='report.html'>mine</a>")
+    assert "odd/report.html" in pages_of(tmp_path)
+    written([teacher], tmp_path)
+    own = {"report.html", "teacher/report.html"}
+    assert set(pages_of(tmp_path)) == own | {f"older/{path}" for path in own} | {"notes/report.html"}
 
 
 @pytest.mark.parametrize("classes", [2, 3, 8])

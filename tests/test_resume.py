@@ -5,22 +5,22 @@ from __future__ import annotations
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from distilora.config import ExperimentSettings, to_toml
+from commands import started
+from distilora.config import to_toml
 from distilora.errors import RunError
-from distilora.experiment.runner import run_experiment
+from distilora.experiment.materials import Materials, prepare
+from distilora.experiment.runner import run_methods
 from distilora.layout import EXPERIMENT_FILE
 from distilora.models.weights import weights_hash
 from distilora.runs import HISTORY_FILE, checkpoints_folder, partial_folder, read_logits, read_run, run_folder
@@ -30,59 +30,83 @@ from tiny import save_tiny_encoder
 from tiny_experiment import tiny_settings
 from training_cases import SETTINGS, classifier, scores, task
 
-WORKER = """
-import sys
-from pathlib import Path
-from distilora.config import ExperimentSettings, to_toml
-from distilora.experiment.runner import run_experiment
-run_experiment(ExperimentSettings.model_validate_json(sys.stdin.read()), Path(sys.argv[1]))
-"""
+METHODS = ("teacher", "odd", "odd-lora")
+
+
+class InOneGo(NamedTuple):
+    """An experiment whose runs were made without a break."""
+
+    materials: Materials
+    file: Path
+    """Of its settings."""
+    folder: Path
+    """Of its runs."""
+
+    def command(self, out: Path, *more: str) -> list[object]:
+        """Return the words of the command that makes its runs anew."""
+        return ["compare", self.file, "--out", out, "--no-export", *more]
+
+
+@pytest.fixture(scope="module")
+def in_one_go(tmp_path_factory: pytest.TempPathFactory) -> InOneGo:
+    home = tmp_path_factory.mktemp("in-one-go")
+    settings = tiny_settings(
+        home,
+        epochs=4,
+        run=METHODS,
+        # Dropout draws at random, and seven does not divide the twenty steps of an epoch.
+        training={"dropout": 0.1, "logging_steps": 7},
+        methods={"odd": {"training": {"epochs": 6}}},
+        evidence={"costs": False, "layers": False, "noise_rows": 0},
+    )
+    file = home / "experiment.toml"
+    file.write_text(to_toml(settings.model_dump(exclude_unset=True)), encoding="utf-8")
+    materials = prepare(settings)
+    run_methods(materials, home / "out")
+    return InOneGo(materials, file, home / "out")
 
 
 @contextmanager
-def killed_once_there(path: Path, settings: ExperimentSettings, folder: Path) -> Iterator[None]:
-    """Run the experiment in a process of its own until ``path`` is there, let the caller look, and kill -9."""
-    worker = subprocess.Popen([sys.executable, "-c", WORKER, str(folder)], stdin=subprocess.PIPE, text=True)
-    assert worker.stdin is not None
-    worker.stdin.write(settings.model_dump_json(exclude_unset=True))
-    worker.stdin.close()
+def killed_once_there(path: Path, command: Sequence[object]) -> Iterator[None]:
+    """Run a command in a process of its own until ``path`` is there, let the caller look, and kill -9."""
+    process = started(command)
     deadline = time.monotonic() + 400
     try:
         while not path.exists():
-            assert worker.poll() is None, "the experiment ended before it could be killed"
+            assert process.is_alive(), "the experiment ended before it could be killed"
             assert time.monotonic() < deadline
             time.sleep(0.0005)
         yield
     finally:
-        worker.kill()
-    assert worker.wait() == -signal.SIGKILL
+        process.kill()
+        process.join()
+    assert process.exitcode == -signal.SIGKILL
 
 
-def test_killed_twice_a_student_ends_in_the_same_bits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    settings = tiny_settings(
-        tmp_path,
-        run=("teacher", "odd"),
-        # Dropout draws at random, and seven does not divide the twenty steps of an epoch.
-        training={"logging_steps": 7},
-        methods={"odd": {"training": {"epochs": 12, "dropout": 0.1}}},
-    )
-    undisturbed, folder = tmp_path / "undisturbed", tmp_path / "killed"
-    run_experiment(settings, undisturbed)
-    checkpoints = checkpoints_folder(folder, "odd", 0)
+def test_killed_twice_a_student_ends_in_the_same_bits(
+    in_one_go: InOneGo, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoints, command = checkpoints_folder(tmp_path, "odd", 0), in_one_go.command(tmp_path)
     with (
-        killed_once_there(checkpoints / "checkpoint-60" / SEAL_FILE, settings, folder),
+        killed_once_there(checkpoints / "checkpoint-20" / SEAL_FILE, command),
         pytest.raises(RunError, match="another distilora is at work there"),
     ):
-        run_experiment(settings, folder)
+        run_methods(in_one_go.materials, tmp_path)
     # The seal is the last file of a checkpoint to be written, the weights are the first.
-    with killed_once_there(checkpoints / "checkpoint-160" / "model.safetensors", settings, folder):
+    with killed_once_there(checkpoints / "checkpoint-100" / "model.safetensors", command):
         pass
-    assert not run_folder(folder, "odd", 0).exists()
+    assert not run_folder(tmp_path, "odd", 0).exists()
     with caplog.at_level("INFO", logger="distilora.training.loop"):
-        run_experiment(settings, folder)
+        run_methods(in_one_go.materials, tmp_path)
     assert "odd seed 0: going on from checkpoint-" in caplog.text
-    assert_same_run(*(run_folder(experiment, "odd", 0) for experiment in (undisturbed, folder)))
-    assert not partial_folder(folder, "odd", 0).exists()
+    assert_same_runs(in_one_go.folder, tmp_path)
+    assert not partial_folder(tmp_path, "odd", 0).exists()
+
+
+def assert_same_runs(one: Path, other: Path) -> None:
+    """Assert that the runs of two experiments are the same."""
+    for method in METHODS:
+        assert_same_run(*(run_folder(experiment, method, 0) for experiment in (one, other)))
 
 
 def assert_same_run(one: Path, other: Path) -> None:
@@ -221,42 +245,35 @@ def test_a_training_that_was_done_but_not_completed_trains_no_further(
     assert trainings[1].seconds == pytest.approx(trainings[0].seconds)
 
 
-@pytest.mark.parametrize("engine", ["local", "ray"])
-def test_killed_at_random_moments_an_experiment_ends_in_the_same_bits(engine: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("engine", "seconds"), [("local", 3), ("ray", 15)])  # of which Ray needs some to begin
+def test_killed_at_random_moments_an_experiment_ends_in_the_same_bits(
+    engine: str, seconds: float, in_one_go: InOneGo, tmp_path: Path
+) -> None:
     if engine == "ray" and find_spec("ray") is None:
         pytest.skip("Ray is not installed: pip install 'distilora[ray]'")
-    settings = tiny_settings(
-        tmp_path,
-        epochs=4,
-        run=("teacher", "odd", "odd-lora"),
-        training={"dropout": 0.1},
-        evidence={"costs": False, "layers": False, "noise_rows": 0},
-    )
-    file = tmp_path / "experiment.toml"
-    file.write_text(to_toml(settings.model_dump(exclude_unset=True)), encoding="utf-8")
-    undisturbed, folder = tmp_path / "undisturbed", tmp_path / "killed"
-    run_experiment(settings, undisturbed)
-    command = [sys.executable, "-m", "distilora", "compare", str(file), "--no-export", "--engine", engine]
+    folder = tmp_path / "killed"
+    command = in_one_go.command(folder, "--engine", engine)
     draw, kills = random.Random(7), 0  # noqa: S311
     while kills < 3:
-        kills += killed_in_the_middle([*command, "--out", str(folder)], folder, after=draw.uniform(0, 3))
-        if (folder / "odd-lora" / "seed-0").exists():  # it was quicker than that
+        kills += killed_in_the_middle(command, folder, after=draw.uniform(0, seconds))
+        if (folder / METHODS[-1] / "seed-0").exists():  # it was quicker than that
             shutil.rmtree(folder)
-    subprocess.run([*command, "--out", str(folder)], check=True, capture_output=True, timeout=400)
-    for method in ("teacher", "odd", "odd-lora"):
-        assert_same_run(*(run_folder(experiment, method, 0) for experiment in (undisturbed, folder)))
+    process = started(command)
+    process.join(timeout=400)
+    process.kill()  # where it hangs
+    assert process.exitcode == 0
+    assert_same_runs(in_one_go.folder, folder)
 
 
-def killed_in_the_middle(command: list[str], folder: Path, *, after: float) -> bool:
+def killed_in_the_middle(command: Sequence[object], folder: Path, *, after: float) -> bool:
     """Return whether the command was still running, that many seconds after it began to write, when it was killed."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 400
-        while process.poll() is None and not (folder / EXPERIMENT_FILE).exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        try:
-            process.wait(timeout=after)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return True
-    return False
+    process = started(command)
+    deadline = time.monotonic() + 400
+    while process.is_alive() and not (folder / EXPERIMENT_FILE).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.join(timeout=after)
+    process.kill()
+    process.join()
+    assert process.exitcode in {0, -signal.SIGKILL}
+    return process.exitcode == -signal.SIGKILL

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from distilora.config import ExperimentSettings
-from distilora.errors import RunError, WorkerError
+from distilora.errors import ConfigError, RunError, WorkerError
 from distilora.experiment.materials import prepare
 from distilora.experiment.runner import run_methods
 from distilora.runs import RunRecord, checkpoints_folder, read_logits
@@ -61,6 +61,16 @@ def test_runs_on_ray_are_the_same_bits_in_the_same_order(
     assert sum(line[0].isdigit() and "/8 " in line for line in told) == 8
 
 
+def test_what_a_run_refuses_is_told_as_without_ray(
+    home: Path, settings: ExperimentSettings, in_one_process: list[RunRecord], ray: Any
+) -> None:
+    from distilora.scale.runs import RayRuns
+
+    changed = {**settings.model_dump(exclude_unset=True), "distillation": {"temperature": 3.0}}
+    with pytest.raises(RunError, match=r"was made with method\.distillation\.temperature = 2\.0, now it is 3\.0"):
+        run_methods(prepare(ExperimentSettings.model_validate(changed)), home / "one", engine=RayRuns())
+
+
 def test_a_run_whose_worker_is_killed_goes_on_and_ends_in_the_same_bits(
     home: Path, settings: ExperimentSettings, in_one_process: list[RunRecord], ray: Any
 ) -> None:
@@ -104,14 +114,22 @@ def test_a_worker_that_always_vanishes_is_told_in_one_line(
         run_methods(prepare(never), home / "vanished", engine=runs.RayRuns())
 
 
-def test_what_a_run_refuses_is_told_as_without_ray(
-    home: Path, settings: ExperimentSettings, in_one_process: list[RunRecord], ray: Any
+@pytest.mark.parametrize(
+    ("wanted", "line"),
+    [
+        ({"cpus": 3}, "resources.cpus: 3 for each run, and Ray has 2 here; give less, or a cluster with --ray-address"),
+        ({"gpus": 64}, r"resources.gpus: 64.0 for each run, and Ray has \d+ here"),
+        ({"memory_mib": 10**9}, r"resources.memory_mib: 1000000000 for each run, and Ray has \d+ here"),
+    ],
+)
+def test_more_than_ray_has_here_is_refused_at_once(
+    home: Path, settings: ExperimentSettings, ray: Any, wanted: dict[str, Any], line: str
 ) -> None:
     from distilora.scale.runs import RayRuns
 
-    changed = {**settings.model_dump(exclude_unset=True), "distillation": {"temperature": 3.0}}
-    with pytest.raises(RunError, match=r"was made with method\.distillation\.temperature = 2\.0, now it is 3\.0"):
-        run_methods(prepare(ExperimentSettings.model_validate(changed)), home / "one", engine=RayRuns())
+    greedy = ExperimentSettings.model_validate({**settings.model_dump(exclude_unset=True), "resources": wanted})
+    with pytest.raises(ConfigError, match=line):
+        run_methods(prepare(greedy), home / "greedy", engine=RayRuns())
 
 
 def assert_same(runs: list[RunRecord], others: list[RunRecord]) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from hypothesis import strategies as st
 from distilora.bundles.bundle import Bundle, open_bundle
 from distilora.errors import BundleError, DataError, MissingExtraError, WorkerError
 from distilora.scale.scoring import RayEngine
-from distilora.scale.session import ray_session, require_ray
+from distilora.scale.session import ray_says, ray_session, require_ray
 from distilora.scoring.jobs import Wishes, score_folder
 from distilora.scoring.local import Crew, InlineEngine, LocalEngine
 from distilora.scoring.part_scoring import Order
@@ -170,12 +171,54 @@ def test_files_of_one_job_may_lack_columns_but_not_add_any(bundle: Bundle, tmp_p
     assert (summary.rows, summary.rejected) == (4, 1)
 
 
-def test_the_output_and_what_is_about_the_data_are_not_read_as_input(bundle: Bundle, tmp_path: Path) -> None:
+def test_beside_other_forms_parquet_becomes_the_strings_that_it_becomes_alone(bundle: Bundle, tmp_path: Path) -> None:
+    near, other = tmp_path / "a.parquet", write_rows(tmp_path / "b.csv", [{"text": "very nice"}])
+    columns = {"votes": [[1, 2], None], "who": [{"name": "né"}, None], "raw": [b"\xff", b"x"]}
+    pq.write_table(pa.table({"text": ["a dog", "you idiot"], **columns}), near)
+    score_folder(bundle, [str(near), str(other)], str(tmp_path / "out"), engine=InlineEngine())
+    written = [[row[name] for name in columns] for row in scored(tmp_path / "out")]
+    assert written == [["[1, 2]", '{"name": "né"}', "\\xff"], [None, None, "x"], [None, None, None]]
+    alone = read_rows(score_file(bundle, near, tmp_path / "alone.csv").out)
+    assert [[row[name] for name in columns] for row in alone] == [[cell or "" for cell in row] for row in written[:2]]
+
+
+def test_the_text_column_is_that_of_the_first_file_that_can_be_read(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_text("none")
+    write_rows(tmp_path / "b.csv", [{"text": "a dog"}])
+    told = list[str]()
+    with pytest.raises(DataError, match=r"a\.parquet: not a readable Parquet file"):
+        score_folder(bundle, [str(tmp_path)], str(tmp_path / "out"), engine=InlineEngine(), tell=told.append)
+    assert told[0] == 'text is taken from column "text"'
+
+
+def test_relative_names_begin_in_the_folder_of_the_command(
+    bundle: Bundle, tmp_path: Path, engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_rows(tmp_path / "in.csv", [{"text": "a dog"}])
+    monkeypatch.chdir(tmp_path)
+    assert score_folder(bundle, ["in.csv"], "out", engine=engine).rows == 1
+    assert len(scored(tmp_path / "out")) == 1
+
+
+def test_a_file_is_read_once_however_it_is_spelled(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path / "a.csv", [{"text": "a dog"}])
+    names = ["./a.csv", "*.csv", f"../{tmp_path.name}/a.csv", f"file://{tmp_path}/a.csv", str(tmp_path)]
+    assert score_folder(bundle, names, "out", engine=InlineEngine()).files == 1
+    assert [row["source_file"] for row in scored(tmp_path / "out")] == ["./a.csv"]
+
+
+@pytest.mark.parametrize("place", ["{}", "file://{}"])
+def test_the_output_and_what_is_about_the_data_are_not_read_as_input(
+    bundle: Bundle, tmp_path: Path, place: str
+) -> None:
     write_rows(tmp_path / "in.csv", [{"text": "a dog"}, {"text": ""}])
     (tmp_path / "_old").mkdir()
     write_rows(tmp_path / "_old" / "in.csv", [{"text": "a dog"}])
     for _ in range(2):
-        summary = score_folder(bundle, [str(tmp_path)], str(tmp_path / "out"), engine=InlineEngine())
+        summary = score_folder(bundle, [place.format(tmp_path)], str(tmp_path / "out"), engine=InlineEngine())
         assert (summary.files, summary.rows) == (1, 2)
 
 
@@ -257,6 +300,65 @@ def test_a_job_that_is_done_is_told_again_and_nothing_is_started(bundle: Bundle,
     again = score_folder(bundle, [source], str(tmp_path / "out"), wishes=SMALL, engine=LocalEngine(2))
     assert (again.workers, again.resumed_rows, again.labels) == (0, 100, first.labels)
     assert contents(tmp_path / "out") == before
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """An engine at whose start somebody presses Ctrl-C."""
+
+    name: str = "local"
+
+    def opened(self, bundle: Bundle, order: Order) -> Any:
+        raise KeyboardInterrupt
+
+
+def test_a_summary_is_there_only_while_everything_is(bundle: Bundle, tmp_path: Path) -> None:
+    source, out = str(write_many(tmp_path / "in.csv", rows=100)), tmp_path / "out"
+    score_folder(bundle, [source], str(out), wishes=SMALL, engine=InlineEngine())
+    (out / "part-00000-00001.parquet").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        score_folder(bundle, [source], str(out), wishes=SMALL, engine=Stopped())
+    assert not (out / "_summary.json").exists()
+    assert score_folder(bundle, [source], str(out), wishes=SMALL, engine=InlineEngine()).rows == 100
+    assert (out / "_summary.json").exists()
+
+
+def test_what_is_of_no_part_of_the_job_is_gone_in_the_end(bundle: Bundle, tmp_path: Path) -> None:
+    source, out = str(write_many(tmp_path / "in.csv", rows=100)), tmp_path / "out"
+    score_folder(bundle, [source], str(out), wishes=SMALL, engine=InlineEngine())
+    before = contents(out)
+    # As a process leaves them that is killed between the two, or that outlives whoever asked it.
+    (out / "_rejects" / "rejects-00000-00099.jsonl").write_text('{"row": 1}\n')
+    shutil.copy(out / "part-00000-00000.parquet", out / "part-00000-00099.parquet")
+    score_folder(bundle, [source], str(out), wishes=SMALL, engine=InlineEngine())
+    assert contents(out) == before
+
+
+@dataclass(frozen=True)
+class Haunted:
+    """An engine beside which what is left of an older job still writes a part."""
+
+    part: Path
+    name: str = "local"
+
+    @contextmanager
+    def opened(self, bundle: Bundle, order: Order) -> Iterator[Crew]:
+        with InlineEngine().opened(bundle, order) as crew:
+            yield crew
+        shutil.copy(self.part, order.out)
+
+
+def test_a_part_that_an_older_job_writes_over_is_named_and_done_again(bundle: Bundle, tmp_path: Path) -> None:
+    source, out = str(write_many(tmp_path / "in.csv", rows=100)), tmp_path / "out"
+    older = Wishes(threshold=0.9, chunk_rows=16, part_bytes=1500)
+    for name, wishes in (("old", older), ("whole", SMALL)):
+        score_folder(bundle, [source], str(tmp_path / name), wishes=wishes, engine=InlineEngine())
+    haunted = Haunted(tmp_path / "old" / "part-00000-00001.parquet")
+    with pytest.raises(DataError, match=r"part-00000-00001\.parquet was taken away or written over"):
+        score_folder(bundle, [source], str(out), wishes=SMALL, engine=haunted)
+    assert not (out / "_summary.json").exists()
+    score_folder(bundle, [source], str(out), wishes=SMALL, engine=InlineEngine())
+    assert contents(out) == contents(tmp_path / "whole")
 
 
 def change_file(bundle: Bundle, source: Path) -> tuple[Bundle, Wishes]:
@@ -390,8 +492,6 @@ class Deadly:
     def name(self) -> str:
         return str(self.engine.name)
 
-    reaches_other_processes: bool = True
-
     @contextmanager
     def opened(self, bundle: Bundle, order: Order) -> Iterator[Crew]:
         with self.engine.opened(bundle, order) as crew:
@@ -456,6 +556,24 @@ def test_ray_listens_on_the_loopback_address_alone(ray: Any) -> None:
     ]
     assert len(listening) > 2
     assert {address.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
+
+
+def test_what_went_wrong_in_a_process_of_ray_is_told_in_one_line(ray: Any) -> None:
+    def fail() -> None:
+        raise ValueError("no \x1b[31mroom\nat all")
+
+    class Failing:
+        def __init__(self) -> None:
+            raise ValueError("no \x1b[31mroom")
+
+        def ready(self) -> None: ...
+
+    with pytest.raises(ray.exceptions.RayError) as task:
+        ray.get(ray.remote(fail).remote())
+    failing = ray.remote(Failing).remote()
+    with pytest.raises(ray.exceptions.RayError) as actor:
+        ray.get(failing.ready.remote())
+    assert ray_says(task.value) == ray_says(actor.value) == "ValueError: no \\x1b[31mroom"
 
 
 def test_without_ray_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -485,6 +485,15 @@ def test_a_changed_job_starts_anew_and_says_why(
     assert (summary.resumed_rows, summary.rows) == (0, 200)
 
 
+def test_an_option_that_is_refused_leaves_what_is_done_to_go_on_with(tmp_path: Path) -> None:
+    plain = open_bundle(save_tiny_bundle(tmp_path / "plain", positive=()), threads=1)
+    source, out = write_many(tmp_path / "in.csv", rows=200), tmp_path / "out.csv"
+    score_until_stopped(plain, source, out, chunks=5)
+    with pytest.raises(BundleError, match="threshold"):
+        score_file(plain, source, out, chunk_rows=16, threshold=0.5)
+    assert score_file(plain, source, out, chunk_rows=16).resumed_rows == 80
+
+
 def test_a_stopped_parquet_output_leaves_nothing_and_starts_anew(bundle: Bundle, tmp_path: Path) -> None:
     source, out = write_many(tmp_path / "in.csv", rows=200), tmp_path / "out.parquet"
     score_until_stopped(bundle, source, out, chunks=5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -194,6 +196,16 @@ def test_a_clear_difference_is_found_however_many_methods_are_compared() -> None
     assert len(found) == 780
     assert found["right-0", "wrong-0"] < 0.05
     assert found["right-0", "right-1"] == 1
+
+
+def test_the_draws_of_all_pairs_are_never_in_memory_together() -> None:
+    labels = true_classes(30)
+    methods = {f"method-{index}": predicted(labels, errors=0.4, seed=index) for index in range(40)}
+    tracemalloc.start()
+    found = compare_methods(labels, methods, classes=3, resamples=10_000)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < len(found) * 10_000 * labels.itemsize
 
 
 def test_weights_that_are_asked_for_again_are_those_of_a_new_draw_and_cannot_be_changed() -> None:

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from distilora.config import DistillationSettings, TrainingSettings
+from distilora.config import DistillationSettings, LoraSettings, TrainingSettings
 from distilora.data.batches import LabelledRows
 from distilora.errors import VoidRunError
 from distilora.evaluation.metrics import macro_f1
 from distilora.losses.objective import Objective
 from distilora.models.inference import compute_logits
+from distilora.models.joint import add_joint_adapters
 from distilora.models.students import build_student
 from distilora.models.weights import weights_hash
 from distilora.training.arguments import default_learning_rate, training_arguments
@@ -234,6 +235,40 @@ def test_bfloat16_trains_a_model_that_ends_in_float32(encoder: Path, tmp_path: P
     assert model(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask)).logits.dtype == torch.float32
     exact = macro_f1(compute_logits(model, work.validation.texts), work.validation.labels)
     assert logged(training.log, "eval_macro_f1") == pytest.approx([exact], abs=0.1)
+
+
+def test_one_process_trains_on_one_gpu_however_many_it_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Our own question alone is answered, and the trainer's count: without a GPU its device stays the processor.
+    seen = SimpleNamespace(cuda=SimpleNamespace(is_available=lambda: True))
+    monkeypatch.setattr("distilora.training.arguments.torch", seen)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    arguments = training_arguments(SETTINGS, folder=tmp_path, seed=0)
+    assert (arguments.n_gpu, arguments.train_batch_size) == (1, SETTINGS.batch_size)
+
+
+def test_validation_compares_the_layers_that_training_does_those_without_adapters(
+    encoder: Path, tmp_path: Path
+) -> None:
+    teacher = classifier(encoder, seed=1).requires_grad_(requires_grad=False)
+    weights = DistillationSettings(hard=1, soft=0, cosine_logits=0, hidden=1)
+    found = {}
+    for adapted in (0.0, 1.0):
+        student = build_student(teacher, (1, 3))
+        if adapted:
+            add_joint_adapters(student, LoraSettings(rank=2), seed=0)
+            for name, weight in student.named_parameters():
+                if "lora_B" in name:
+                    torch.nn.init.ones_(weight)
+        work = task(
+            tmp_path / str(adapted),
+            STANDSTILL.model_copy(update={"epochs": 1}),
+            objective=Objective(weights=weights, adapted=adapted),
+            teacher=LiveTeacher(teacher, (1, 3)),
+        )
+        training = train_model(student, work, scores=scores)
+        found[adapted] = [logged(training.log, f"{part}loss_hidden")[-1] for part in ("", "eval_")]
+    assert found[0.0][1] > 0
+    assert found[1.0] == pytest.approx(found[0.0], rel=1e-5)
 
 
 def test_a_learning_rate_must_have_been_chosen(tmp_path: Path) -> None:

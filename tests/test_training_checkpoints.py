@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from distilora.errors import RunError
+from distilora.training import checkpoints
 from distilora.training.checkpoints import SEAL_FILE, STATE_FILE, is_sealed, last_checkpoint, private_folder, seal
 from distilora.training.loop import train_model
 from tiny import save_tiny_encoder
@@ -68,6 +69,26 @@ def test_a_folder_of_another_user_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
     with pytest.raises(RunError, match="belongs to another user"):
         private_folder(tmp_path)
+
+
+def test_older_checkpoints_stay_until_the_next_is_sealed_then_the_newest_and_the_best_are_left(tmp_path, monkeypatch):
+    told = iter([0.5, 0.9, 0.8, 0.7])
+    there = []
+
+    def watched(newest):
+        there.append(steps_in(newest.parent))
+        seal(newest)
+
+    monkeypatch.setattr(checkpoints, "seal", watched)
+    model = classifier(save_tiny_encoder(tmp_path / "encoder"))
+    work = task(tmp_path / "kept", SETTINGS.model_copy(update={"epochs": 4}))
+    train_model(model, work, scores=lambda *_: {"macro_f1": next(told)})
+    assert there == [[7], [7, 14], [14, 21], [14, 21, 28]]
+    assert steps_in(tmp_path / "kept") == [14, 28]
+
+
+def steps_in(folder: Path) -> list[int]:
+    return sorted(int(path.name.partition("-")[2]) for path in folder.glob("checkpoint-*"))
 
 
 def test_every_checkpoint_of_a_training_is_sealed(tmp_path):

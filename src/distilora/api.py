@@ -12,13 +12,12 @@ from distilora.analysis.layers import analyse_experiment
 from distilora.analysis.noise import measure_noise
 from distilora.assess.experiments import assess_suites, require_suite_settings
 from distilora.bench.costs import CostedModel, measure_costs
-from distilora.bundles.storage import is_bundle
 from distilora.config import ExperimentSettings
 from distilora.errors import ConfigError, DistiloraError
 from distilora.evaluation.labelled_texts import labelled_texts
 from distilora.experiment.materials import Materials, prepare
 from distilora.experiment.runner import Engine, in_turn, run_methods
-from distilora.export.experiments import export_methods
+from distilora.export.experiments import bundle_of, export_methods
 from distilora.export.finding import best_run
 from distilora.layout import BUNDLE_FOLDER
 from distilora.report import Comparison, compare_runs, findings, read_evidence, write_report
@@ -125,12 +124,15 @@ def _measure(records: Sequence[RunRecord], materials: Materials, experiment: Pat
 
 
 def _models(records: Sequence[RunRecord], experiment: Path) -> dict[str, CostedModel]:
-    """Return what each method would ship, the teacher's first: its bundle, else its run that is best on validation."""
+    """Return what each method would ship, the teacher's first: the bundle of its run that is best on validation.
+
+    Where there is none, or one of another run, it is that run itself.
+    """
     models: dict[str, CostedModel] = {}
     methods = dict.fromkeys(record.result.method for record in records if record.result.kind != "baseline")
     for name in sorted(methods, key=lambda method: method != "teacher"):
         best = best_run([record for record in records if record.result.method == name])
         if best is not None:
             bundle = experiment / name / BUNDLE_FOLDER
-            models[name] = CostedModel(best.result.seed, bundle if is_bundle(bundle) else best.folder)
+            models[name] = CostedModel(best.result.seed, bundle if bundle_of(best, bundle) else best.folder)
     return models

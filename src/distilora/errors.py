@@ -105,3 +105,5 @@ class VoidRunError(DistiloraError):
         super().__init__(f"{guard}: {reason}")
         self.guard = guard
         self.reason = reason
+        self.events: tuple[Any, ...] = ()
+        """What the monitor saw in the training before, where there was one."""

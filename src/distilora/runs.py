@@ -336,26 +336,32 @@ def held_run(experiment: Path, method: str, seed: int, *, patience_seconds: floa
         yield
 
 
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return all values of a table and of the tables in it by their dotted names.
+
+    Example:
+        >>> flat({"seeds": [0], "training": {"epochs": 3}})
+        {'seeds': [0], 'training.epochs': 3}
+    """
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        found.update(flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
+    return found
+
+
 def _require_same(path: Path, wanted: Mapping[str, Any]) -> None:
     """Raise one line that names the first setting that differs from those in the file."""
     try:
-        there = _flat(tomllib.loads(path.read_text(encoding="utf-8")))
+        there = flat(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RunError(f"{path}: not readable: {first_line(error)}; give another --out") from None
-    now = _flat(tomllib.loads(to_toml(wanted)))
+    now = flat(tomllib.loads(to_toml(wanted)))
     for key in sorted({*there, *now}):
         if there.get(key) != now.get(key):
             raise RunError(
                 f"{path.parent} was made with {key} = {_shown(there.get(key))}, now it is {_shown(now.get(key))}; "
                 "give another --out, or the changed method another name"
             )
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
-    return flat
 
 
 def _shown(value: object) -> str:

@@ -33,6 +33,7 @@ from distilora.evaluation.metrics import accuracy, macro_f1
 from distilora.experiment.materials import Materials
 from distilora.experiment.progress import Progress
 from distilora.models.layers import layer_numbers
+from distilora.models.precision import fast_device
 from distilora.models.similarity import POOLINGS, Pooling, cka_matrix
 from distilora.models.states import LayerVectors, classifier_pooling, layer_vectors
 from distilora.runs import RunRecord, read_logits, run_sha256
@@ -141,8 +142,7 @@ def _known(teacher: RunRecord, wanted: Sequence[RunRecord], settings: AnalysisSe
 
 def _precision(*, bf16: bool) -> AbstractContextManager[object]:
     """Compute in bfloat16 meanwhile, on the device on which models are opened."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.autocast(device, dtype=torch.bfloat16, enabled=bf16)
+    return torch.autocast(fast_device().type, dtype=torch.bfloat16, enabled=bf16)
 
 
 def _made(  # noqa: PLR0913

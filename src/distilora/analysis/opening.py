@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
@@ -17,6 +16,7 @@ from distilora.data.tokens import EncodedTexts, chosen_texts
 from distilora.errors import RunError
 from distilora.experiment.materials import Materials
 from distilora.experiment.opening import open_plain
+from distilora.models.precision import fast_device
 from distilora.runs import RunRecord
 
 
@@ -49,7 +49,7 @@ def open_model(run: RunRecord, materials: Materials) -> PreTrainedModel:
         ModelError: its folder holds no such model, or what its adapters stand on cannot be used.
     """
     model = open_plain(run, attention=materials.settings.encoder.attention, encoder=materials.encoder)
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return model.to(fast_device())
 
 
 def shared_training(materials: Materials) -> TrainingSettings:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 from distilora.analysis.records import ProbeScores
 from distilora.evaluation.intervals import accuracy_interval, macro_f1_interval
@@ -42,6 +41,8 @@ def probe_predictions(train: Vectors, labels: Classes, others: Vectors, *, stren
     """
     if (labels == labels[0]).all():
         return np.full(len(others), labels[0], dtype=np.int64)
+    from sklearn.linear_model import LogisticRegression  # it takes seconds, and most commands fit no probe
+
     mean, scale = _spread(train)
     model = LogisticRegression(C=strength, max_iter=_MOST_STEPS)
     model.fit((train - mean) / scale, labels)

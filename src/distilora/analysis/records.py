@@ -66,7 +66,7 @@ class ModelSimilarity(Record):
     seed: int
     run_sha256: str
     layers: tuple[int, ...] | None
-    """The teacher layers a student is made of, from 1; absent for adapters, which keep them all."""
+    """The teacher layers that the model is made of, from 1; absent where it has all."""
     cka: dict[Pooling, Similarities]
     """Rows: layers of this model; columns: layers of the teacher."""
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from distilora.bench.contenders import find_contender
 from distilora.bundles.bundle import open_bundle
-from distilora.bundles.manifest import Manifest
+from distilora.bundles.manifest import MEMBERS_FOLDER, Manifest
 from distilora.bundles.predictions import decide
-from distilora.bundles.storage import is_bundle
+from distilora.bundles.storage import is_bundle, read_manifest
 from distilora.bundles.tokens import LongTexts
 from distilora.data.faults import listed, nearest, shown
 from distilora.errors import ConfigError
@@ -135,9 +135,6 @@ def _bundle(path: str, folder: Path, *, long_texts: LongTexts, threads: int) -> 
 
 
 def _trained_on(folder: Path, manifest: Manifest) -> tuple[str, ...]:
-    from distilora.bundles.manifest import MEMBERS_FOLDER
-    from distilora.bundles.storage import read_manifest
-
     members = [read_manifest(folder / MEMBERS_FOLDER / member.name) for member in manifest.members]
     return tuple(one.origin.data_sha256 for one in (manifest, *members) if one.origin is not None)
 

@@ -8,7 +8,6 @@ from typing import NoReturn
 from distilora.errors import DistiloraError
 
 EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
 
 
 def main() -> None:
@@ -20,10 +19,6 @@ def main() -> None:
 
     try:
         app()
-    except SystemExit as leaving:
-        if leaving.code == EXIT_INTERRUPTED:  # how typer answers Ctrl-C
-            print("distilora: stopped; the same command goes on where it stopped", file=sys.stderr)
-        raise
     except DistiloraError as error:
         if error.is_echo:  # another of several processes says it
             sys.exit(EXIT_USER_ERROR)

@@ -6,13 +6,14 @@ import io
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from distilora.cli.options import AsJson, Text, printed, require_train_extra, teller
-from distilora.cli.score_folder import is_for_a_folder, refuse_folder_options, score_into_folder
+from distilora.cli.options import AsJson, Text, printed, require_train_extra, resumable, teller
+from distilora.cli.score_folder import is_for_a_folder, print_counts, refuse_folder_options, score_into_folder
 
 if TYPE_CHECKING:
     from distilora.bundles.bundle import Bundle
@@ -167,29 +168,26 @@ def score(
         return
     refuse_folder_options(out, engine=engine, ray_address=ray_address, workers=workers)
     from distilora.bundles.bundle import open_bundle
+    from distilora.scoring.forms import form_of, is_resumable
     from distilora.scoring.scoring import score_file
 
-    summary = score_file(
-        open_bundle(bundle, threads=threads),
-        Path(sources[0]),
-        Path(out),
-        text=text,
-        prefix=prefix,
-        threshold=threshold,
-        long_texts=long_texts,
-        replace=overwrite,
-        tell=lambda line: print(line, file=sys.stderr, flush=True),
-    )
+    opened, path = open_bundle(bundle, threads=threads), Path(out)
+    with resumable() if is_resumable(form_of(path)) else nullcontext():
+        summary = score_file(
+            opened,
+            Path(sources[0]),
+            path,
+            text=text,
+            prefix=prefix,
+            threshold=threshold,
+            long_texts=long_texts,
+            replace=overwrite,
+            tell=teller(as_json=True),  # what is told on the way is not part of the answer
+        )
     if as_json:
         print(summary.model_dump_json(indent=1))
         return
-    print(f"{summary.scored:,} of {summary.rows:,} rows scored at {summary.texts_per_s:,.0f} a second: {summary.out}")
-    for label, rows in summary.labels.items():
-        print(f"  {printed(label)}: {rows:,}")
-    if summary.cut:
-        print(f"  longer than the model: {summary.cut:,}")
-    if summary.rejected:
-        print(f"  not readable: {summary.rejected:,}, see {summary.rejects}")
+    print_counts(summary, written=str(summary.out))
 
 
 def bench(
@@ -207,6 +205,5 @@ def bench(
     from distilora.bench.wording import describe
 
     chosen = read_texts(texts, text=text, rows=rows, seed=seed)
-    tell = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
-    report = run_bench(paths, chosen, rounds=rounds, seed=seed, threads=threads, tell=tell)
+    report = run_bench(paths, chosen, rounds=rounds, seed=seed, threads=threads, tell=teller(as_json=True))
     print(report.model_dump_json(indent=1) if as_json else describe(report))

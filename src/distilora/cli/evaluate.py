@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from distilora.cli.bundles import LongTexts, Overwrite, Threads, Threshold
-from distilora.cli.options import AsJson, Label, LabelNames, Positive, Set, Text, changes
+from distilora.cli.options import AsJson, Label, LabelNames, Positive, Set, Text, changes, teller
 from distilora.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -105,9 +104,7 @@ def _assessed(
 ) -> Assessment:
     from distilora.assess.assessing import assess_hatecheck, assess_identity, assess_labelled
 
-    def tell(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
+    tell = teller(as_json=True)  # what is told on the way is not part of the answer
     if suite == "hatecheck":
         return assess_hatecheck(models, data.source, long_texts=long_texts, tell=tell)
     if suite == "identity":

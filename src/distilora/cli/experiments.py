@@ -16,6 +16,7 @@ import typer
 from distilora.cli.options import (
     AsJson,
     Encoder,
+    Experiment,
     Label,
     LabelNames,
     MaxLatency,
@@ -25,10 +26,12 @@ from distilora.cli.options import (
     RayAddress,
     RunEngine,
     Set,
+    Source,
     Text,
     Unlabelled,
     changes,
     require_train_extra,
+    resumable,
     teller,
 )
 from distilora.errors import ConfigError, MissingExtraError
@@ -83,12 +86,8 @@ def data(
 
 
 def compare(
-    experiment: Annotated[
-        Path | None, typer.Argument(metavar="EXPERIMENT.toml", help="Its settings; absent: all defaults.")
-    ] = None,
-    source: Annotated[
-        str | None, typer.Option("--data", metavar="SOURCE", help="A file, a known name or a hub id.")
-    ] = None,
+    experiment: Experiment = None,
+    source: Source = None,
     text: Text = None,
     label: Label = None,
     label_names: LabelNames = None,
@@ -149,13 +148,14 @@ def compare(
 
     if not processes().is_main:
         logging.getLogger("distilora").setLevel(logging.ERROR)  # the main one says the same
-    outcome = run(
-        chosen,
-        folder,
-        export=not no_export,
-        engine=_engine(engine, ray_address=ray_address),
-        tell=teller(as_json=as_json),
-    )
+    with resumable():
+        outcome = run(
+            chosen,
+            folder,
+            export=not no_export,
+            engine=_engine(engine, ray_address=ray_address),
+            tell=teller(as_json=as_json),
+        )
     if not processes().is_main:
         return
     bundles = {name: str(path) for name, path in outcome.bundles.items()}

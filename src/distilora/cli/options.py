@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -13,6 +15,10 @@ from distilora.errors import ConfigError, MissingExtraError
 
 _TRAIN_LIBRARIES = ("torch", "transformers", "peft", "accelerate", "sklearn", "matplotlib", "safetensors", "onnx")
 
+Experiment = Annotated[
+    Path | None, typer.Argument(metavar="EXPERIMENT.toml", help="Its settings; absent: all defaults.")
+]
+Source = Annotated[str | None, typer.Option("--data", metavar="SOURCE", help="A file, a known name or a hub id.")]
 Text = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of the text; absent: guessed.")]
 Label = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of the label; absent: guessed.")]
 LabelNames = Annotated[
@@ -85,6 +91,16 @@ def teller(*, as_json: bool) -> Callable[[str], None]:
     """Return what tells of progress: on standard error where standard output is for a program."""
     stream = sys.stderr if as_json else sys.stdout
     return lambda line: print(line, file=stream, flush=True)
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Tell, where Ctrl-C ends what is done within, that the same command goes on there; other commands begin anew."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("distilora: stopped; the same command goes on where it stopped", file=sys.stderr)
+        raise
 
 
 def printed(name: str) -> str:

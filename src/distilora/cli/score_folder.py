@@ -1,17 +1,17 @@
-"""The command ``score`` on many files: which engine, and what is said at the end."""
+"""The command ``score`` on many files: which engine; and what is said at the end, of one file too."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distilora.cli.options import printed
+from distilora.cli.options import printed, resumable, teller
 from distilora.errors import ConfigError
 
 if TYPE_CHECKING:
     from distilora.scoring.jobs import Engine
+    from distilora.scoring.scoring import ScoreSummary
     from distilora.scoring.summary import FolderSummary
 
 _MOST_REASONS = 5
@@ -60,19 +60,35 @@ def score_into_folder(
     from distilora.bundles.bundle import open_bundle
     from distilora.scoring.jobs import Wishes, score_folder
 
-    summary = score_folder(
-        open_bundle(bundle, threads=1),
-        sources,
-        out,
-        wishes=Wishes(**wishes),
-        engine=chosen,
-        replace=overwrite,
-        tell=lambda line: print(line, file=sys.stderr, flush=True),
-    )
+    with resumable():
+        summary = score_folder(
+            open_bundle(bundle, threads=1),
+            sources,
+            out,
+            wishes=Wishes(**wishes),
+            engine=chosen,
+            replace=overwrite,
+            tell=teller(as_json=True),  # what is told on the way is not part of the answer
+        )
     if as_json:
         print(summary.model_dump_json(indent=1))
-    else:
-        _print(summary)
+        return
+    print_counts(summary, written=f"{summary.out}, {summary.parts:,} parts")
+    for reason, rows in list(summary.reject_reasons.items())[:_MOST_REASONS]:
+        print(f"    {printed(reason)}: {rows:,}")
+
+
+def print_counts(summary: ScoreSummary | FolderSummary, *, written: str) -> None:
+    """Print how many rows were scored and where they are ``written``, their labels, and how many could not be read."""
+    rate = f" at {summary.texts_per_s:,.0f} a second" if summary.texts_per_s else ""
+    print(f"{summary.scored:,} of {summary.rows:,} rows scored{rate}: {written}")
+    for label, rows in summary.labels.items():
+        share = f" ({rows / summary.scored:.1%})".replace("%", " %") if summary.scored else ""
+        print(f"  {printed(label)}: {rows:,}{share}")
+    if summary.cut:
+        print(f"  longer than the model: {summary.cut:,}")
+    if summary.rejected:
+        print(f"  not readable: {summary.rejected:,}, see {summary.rejects}")
 
 
 def _is_one(source: str) -> bool:
@@ -93,17 +109,3 @@ def _engine(name: str, *, ray_address: str | None, workers: int | None) -> Engin
     from distilora.scoring.local import LocalEngine
 
     return LocalEngine(workers=workers)
-
-
-def _print(summary: FolderSummary) -> None:
-    rate = f" at {summary.texts_per_s:,.0f} a second" if summary.texts_per_s else ""
-    print(f"{summary.scored:,} of {summary.rows:,} rows scored{rate}: {summary.out}, {summary.parts:,} parts")
-    for label, rows in summary.labels.items():
-        share = f" ({summary.label_rates[label]:.1%})".replace("%", " %") if summary.label_rates else ""
-        print(f"  {printed(label)}: {rows:,}{share}")
-    if summary.cut:
-        print(f"  longer than the model: {summary.cut:,}")
-    if summary.rejected:
-        print(f"  not readable: {summary.rejected:,}, see {summary.rejects}")
-    for reason, rows in list(summary.reject_reasons.items())[:_MOST_REASONS]:
-        print(f"    {printed(reason)}: {rows:,}")

@@ -12,22 +12,23 @@ import typer
 from distilora.cli.options import (
     AsJson,
     Encoder,
+    Experiment,
     Label,
     LabelNames,
     Positive,
     Set,
+    Source,
     Text,
     changes,
     require_train_extra,
+    resumable,
     teller,
 )
 from distilora.errors import ConfigError, MissingExtraError
 
 
 def tune(
-    experiment: Annotated[
-        Path | None, typer.Argument(metavar="EXPERIMENT.toml", help="Its settings; absent: all defaults.")
-    ] = None,
+    experiment: Experiment = None,
     method: Annotated[
         list[str] | None,
         typer.Option(metavar="NAMES", help="Methods to search, such as odd,lora; may be given again."),
@@ -36,9 +37,7 @@ def tune(
     seed: Annotated[
         int, typer.Option(metavar="NUMBER", min=0, max=2**31 - 1, help="Of what is tried, and of every training.")
     ] = 0,
-    source: Annotated[
-        str | None, typer.Option("--data", metavar="SOURCE", help="A file, a known name or a hub id.")
-    ] = None,
+    source: Source = None,
     text: Text = None,
     label: Label = None,
     label_names: LabelNames = None,
@@ -73,7 +72,8 @@ def tune(
 
     folder = out or Path("runs") / f"{name}-tune"
     budget = Budget(trials=trials, seed=seed)
-    tuning, tuned = run(chosen, folder, methods=names, budget=budget, tell=teller(as_json=as_json))
+    with resumable():
+        tuning, tuned = run(chosen, folder, methods=names, budget=budget, tell=teller(as_json=as_json))
     if as_json:
         found = {"tuning": tuning.model_dump(mode="json"), "tuned": str(tuned) if tuned else None}
         print(json.dumps(found, indent=1))

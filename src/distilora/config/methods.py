@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from distilora.config.base import Settings, Table
 from distilora.config.tables import Names
@@ -21,7 +28,7 @@ ENCODER = "encoder"
 SEARCH = "search"
 """What ``layers`` says where they are to be searched."""
 Balance = Literal["fixed", "moving-average", "uncertainty", "dwa"]
-_FIRST_RANK = 8
+_FIRST_RANK, _LARGEST_RANK = 8, 1024
 
 
 def _as_text(value: object) -> object:
@@ -32,6 +39,17 @@ def _as_text(value: object) -> object:
 
 
 Layers = Annotated[str, BeforeValidator(_as_text)]
+
+
+def _as_rank(value: object, check: ValidatorFunctionWrapHandler) -> object:
+    """Return a rank, or tell in one line of both that it may be: of a union's faults only the first is told."""
+    try:
+        return check(value)
+    except ValidationError:
+        raise ValueError(f"give a whole number from 1 to {_LARGEST_RANK}, or grow; came {value!r}") from None
+
+
+Rank = Annotated[Annotated[int, Field(ge=1, le=_LARGEST_RANK)] | Literal["grow"], WrapValidator(_as_rank)]
 
 
 class TrainingSettings(Settings):
@@ -151,11 +169,11 @@ class DistillationSettings(Settings):
 class LoraSettings(Settings):
     """``[lora]``: low-rank adapters (Hu et al. 2021, https://arxiv.org/abs/2106.09685)."""
 
-    rank: Annotated[int, Field(ge=1, le=1024)] | Literal["grow"] = Field(
+    rank: Rank = Field(
         _FIRST_RANK,
         description=f"rank of each adapter, or grow: {_FIRST_RANK}, doubled where validation macro-F1 stands still",
     )
-    largest_rank: int = Field(32, ge=_FIRST_RANK, le=1024, description="rank that growing ends at")
+    largest_rank: int = Field(32, ge=_FIRST_RANK, le=_LARGEST_RANK, description="rank that growing ends at")
     alpha: float = Field(16.0, gt=0, description="adapters are scaled by alpha / rank")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout before each adapter")
     targets: Names = Field(
@@ -172,6 +190,11 @@ class LoraSettings(Settings):
         if self.adalora and (self.dora or self.rslora or self.rank == "grow"):
             raise ValueError("adalora has ranks, lengths and scales of its own: take it, or dora, rslora and grow")
         return self
+
+    @property
+    def adapts(self) -> bool:
+        """Return whether ranks change in training."""
+        return self.rank == "grow" or self.adalora
 
     @property
     def first_rank(self) -> int:
@@ -218,10 +241,36 @@ class MethodSettings(Settings):
             raise ValueError(
                 f"layers: only students and LoRA methods are made of some layers, and {self.name} is neither"
             )
+        if self.kind != "lora" and (self.learns_from == "teacher") != (self.kind in ("student", "joint")):
+            raise ValueError(
+                "learns_from: teachers learn from labels, students and joint methods from their teacher, and "
+                f"{self.name} is of kind {self.kind}; leave it out, and for a student of labels alone set all weights "
+                "of [distillation] but hard to 0"
+            )
         if self.kind != "lora" and self.start != (TEACHER if self.learns_from == "teacher" else ENCODER):
             raise ValueError(f"start: only LoRA methods start from another method, and {self.name} is a {self.kind}")
         if self.layers == SEARCH and self.start != TEACHER:
             raise ValueError(f'layers = "{SEARCH}": only the layers of a teacher can be searched, for students')
+        return self
+
+    @model_validator(mode="after")
+    def _adapters_fit(self) -> Self:
+        one_rank = f"[methods.{self.name}.lora] {'adalora = false' if self.lora.adalora else f'rank = {_FIRST_RANK}'}"
+        if self.kind == "lora" and self.start != ENCODER and self.layers is not None:
+            raise ValueError(
+                f"layers: adapters stand on the whole model that they start from, and {self.name} starts from "
+                f"{self.start}; leave layers out, or start from a method that has them"
+            )
+        if self.kind == "joint" and self.lora.adapts:
+            raise ValueError(
+                f"lora: adapters that are trained together with a student keep one rank; set {one_rank}, which holds "
+                "for this method alone"
+            )
+        if self.kind == "lora" and self.lora.adapts and self.training.unfreeze:
+            raise ValueError(
+                "training.unfreeze: adapters whose ranks change in training cannot be frozen for part of it; set "
+                f"[methods.{self.name}.training] unfreeze = false, or {one_rank}"
+            )
         return self
 
     @property

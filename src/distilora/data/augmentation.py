@@ -165,7 +165,7 @@ def augmented(
         >>> augmented(["you are all idiots"], np.array([1]), kinds=["swap"], copies=1).texts
         ['you are all idiots', 'you are idiots all']
     """
-    _check_kinds(kinds)
+    check_kinds(kinds)
     if copies < 0 or len(texts) != len(labels):
         raise ValueError(
             f"{copies} copies of {len(texts)} texts with {len(labels)} labels: allowed is from 0, and one each"
@@ -175,14 +175,19 @@ def augmented(
     return AugmentedRows([*texts, *changed], labels[rows], rows)
 
 
-def _check_kinds(kinds: Iterable[str]) -> None:
+def check_kinds(kinds: Iterable[str]) -> None:
+    """Refuse ways to change texts that there are not.
+
+    Raises:
+        ConfigError: there is no such kind, or none is given.
+    """
     named = list(kinds)
     for kind in named:
         if kind not in AUGMENTATIONS:
             hint = nearest(kind, list(AUGMENTATIONS))
-            raise ConfigError(f'augmentation "{kind}" is not one of {", ".join(AUGMENTATIONS)}{hint}')
+            raise ConfigError(f'training.augment: "{kind}" is not one of {", ".join(AUGMENTATIONS)}{hint}')
     if not named:
-        raise ConfigError(f"augmentation: no kind is given; give some of {', '.join(AUGMENTATIONS)}")
+        raise ConfigError(f"training.augment: no kind is given; give some of {', '.join(AUGMENTATIONS)}")
 
 
 def _copy(text: str, kinds: Sequence[str], *, copy: int, seed: int) -> str:

@@ -79,7 +79,7 @@ class LabelledRows(Dataset[Batch]):
 
     texts: EncodedTexts
     labels: NDArray[np.int64]
-    """Index of each text's class, shape (texts,)."""
+    """Index of each text's class, or ``UNLABELLED`` of :mod:`distilora.losses.objective`, shape (texts,)."""
     teacher_logits: NDArray[np.float32] | None = None
     """Shape (texts, labels)."""
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distilora.evaluation.intervals import resampled_scores
+from distilora.evaluation.records import Interval
 from distilora.evaluation.resampling import Classes, Scores, Tallies, symmetric_interval
 from distilora.records import Record
 
@@ -155,15 +157,38 @@ def _pair_tests(  # noqa: PLR0913 - as the two above
     )
     place = {name: index for index, name in enumerate(predictions)}
     seeds = {name: _seeds(name, predictions[name], run_seeds) for name in predictions}
-    differences = [(float(values[place[a]] - values[place[b]]), draws[place[a]] - draws[place[b]]) for a, b in pairs]
-    p_values = [bootstrap_p(value, drawn) for value, drawn in differences]
+    # One at a time, for the draws of hundreds of pairs would fill the memory.
+    differences = [
+        _difference(float(values[place[a]] - values[place[b]]), draws[place[a]] - draws[place[b]]) for a, b in pairs
+    ]
+    p_holm = holm([difference.p for difference in differences])
     mcnemars = _mcnemars(labels, pairs, predictions, seeds)
     return tuple(
-        _pair_test(a, b, difference, p=p, p_holm=p_holm, mcnemar=mcnemar)
-        for (a, b), difference, p, p_holm, mcnemar in zip(
-            pairs, differences, p_values, holm(p_values), mcnemars, strict=True
+        PairTest(
+            first=a,
+            second=b,
+            value=found.value,
+            low=found.interval.low,
+            high=found.interval.high,
+            p=found.p,
+            p_holm=corrected,
+            mcnemar=mcnemar,
         )
+        for (a, b), found, corrected, mcnemar in zip(pairs, differences, p_holm, mcnemars, strict=True)
     )
+
+
+class _Difference(NamedTuple):
+    """How much more macro-F1 one method has than another."""
+
+    value: float
+    interval: Interval
+    p: float
+
+
+def _difference(value: float, draws: Scores) -> _Difference:
+    """Return a difference with its interval and p, of its value and its draws, shape (resamples,)."""
+    return _Difference(value, symmetric_interval(value, draws), bootstrap_p(value, draws))
 
 
 def enough_resamples(pairs: int) -> int:
@@ -177,22 +202,6 @@ def enough_resamples(pairs: int) -> int:
         (10000, 28050)
     """
     return max(PAIR_RESAMPLES, RESAMPLES_A_PAIR * pairs)
-
-
-def _pair_test(  # noqa: PLR0913 - the fields of the record
-    first: str, second: str, difference: tuple[float, Scores], *, p: float, p_holm: float, mcnemar: tuple[McNemar, ...]
-) -> PairTest:
-    interval = symmetric_interval(*difference)
-    return PairTest(
-        first=first,
-        second=second,
-        value=difference[0],
-        low=interval.low,
-        high=interval.high,
-        p=p,
-        p_holm=p_holm,
-        mcnemar=mcnemar,
-    )
 
 
 def _seeds(name: str, predictions: Classes, run_seeds: Mapping[str, Sequence[int]] | None) -> list[int]:

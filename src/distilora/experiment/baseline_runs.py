@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from distilora.evaluation.baselines import Baseline, majority_baseline, tfidf_baseline
+from distilora.evaluation.baselines import Baseline, majority_baseline
 from distilora.evaluation.metrics import evaluate_logits
 from distilora.experiment.materials import Materials
 from distilora.experiment.provenance import machine, versions
@@ -15,6 +15,7 @@ from distilora.runs import Result, RunRecord, claim_run, complete_run, read_run,
 
 logger = logging.getLogger(__name__)
 _SEED = 0  # neither baseline draws anything
+Fit = Callable[[], Baseline]
 
 
 def run_baselines(materials: Materials, experiment: Path) -> list[RunRecord]:
@@ -25,8 +26,8 @@ def run_baselines(materials: Materials, experiment: Path) -> list[RunRecord]:
     ]
 
 
-def _majority(materials: Materials) -> Baseline:
-    return majority_baseline(
+def _majority(materials: Materials) -> Fit:
+    return lambda: majority_baseline(
         materials.labels["train"],
         classes=len(materials.label_names),
         validation_rows=len(materials.labels["validation"]),
@@ -34,8 +35,11 @@ def _majority(materials: Materials) -> Baseline:
     )
 
 
-def _tfidf(materials: Materials) -> Baseline:
-    return tfidf_baseline(
+def _tfidf(materials: Materials) -> Fit:
+    # Loading scikit-learn takes as long as many a fit: only where one is made, and before its clock starts.
+    from distilora.evaluation.tfidf import tfidf_baseline
+
+    return lambda: tfidf_baseline(
         materials.words("train"),
         materials.labels["train"],
         materials.words("validation"),
@@ -44,13 +48,14 @@ def _tfidf(materials: Materials) -> Baseline:
     )
 
 
-def _baseline_run(name: str, fit: Callable[[Materials], Baseline], materials: Materials, experiment: Path) -> RunRecord:
+def _baseline_run(name: str, prepared: Callable[[Materials], Fit], materials: Materials, experiment: Path) -> RunRecord:
     final = run_folder(experiment, name, _SEED)
     partial = claim_run(experiment, name, _SEED, {"seed": _SEED, "method": {"name": name, "kind": "baseline"}})
     if partial is None:
         return read_run(final)
+    fit = prepared(materials)
     began = time.perf_counter()
-    baseline = fit(materials)
+    baseline = fit()
     seconds = time.perf_counter() - began
     logger.info("%s: %s", name, baseline.notes)
     logits = {"validation": baseline.validation_logits, "test": baseline.test_logits}

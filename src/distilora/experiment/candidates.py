@@ -22,12 +22,13 @@ from distilora.losses.objective import LABELS_ONLY, Objective
 from distilora.models.adapters import LoraVariant, add_lora, load_adapter_on
 from distilora.models.allocation import RankAllocation
 from distilora.models.encoders import load_classifier, load_trained
+from distilora.models.inference import on_fast_device
 from distilora.models.joint import add_joint_adapters, merge_joint_adapters
-from distilora.models.layer_search import search_layers
 from distilora.models.layers import layer_numbers, layer_stack
 from distilora.models.search_records import LayerSearch
 from distilora.models.students import build_student
 from distilora.runs import RunRecord
+from distilora.training.arguments import uses_bf16
 from distilora.training.layer_matching import LiveTeacher
 from distilora.training.processes import by_main
 
@@ -152,11 +153,7 @@ def _whole(method: MethodSettings, materials: Materials, *, seed: int) -> _Made:
 
 def _student(method: MethodSettings, materials: Materials, teacher: Teacher) -> _Made:
     attention, depth = materials.settings.encoder.attention, len(layer_stack(teacher.model))
-    search = None
-    if method.layers == SEARCH:
-        search = by_main(
-            lambda: search_layers(teacher.model, materials.texts["validation"], materials.labels["validation"])
-        )
+    search = _searched(method, materials, teacher) if method.layers == SEARCH else None
     numbers = search.chosen.numbers if search else layer_numbers(method.layers or "", depth)
     student = build_student(teacher.model, numbers, dropout=method.training.dropout)
     return _Made(
@@ -166,6 +163,16 @@ def _student(method: MethodSettings, materials: Materials, teacher: Teacher) -> 
         layers=tuple(numbers),
         search=search,
     )
+
+
+def _searched(method: MethodSettings, materials: Materials, teacher: Teacher) -> LayerSearch:
+    """Return which layers of its teacher a student is to have, by the validation rows."""
+    # It loads scikit-learn, which other methods need not wait for.
+    from distilora.models.layer_search import search_layers
+
+    texts, labels = materials.texts["validation"], materials.labels["validation"]
+    with on_fast_device(teacher.model):
+        return by_main(lambda: search_layers(teacher.model, texts, labels, bf16=uses_bf16(method.training)))
 
 
 def _adapted(method: MethodSettings, materials: Materials, *, seed: int, start: RunRecord | None) -> _Made:

@@ -23,6 +23,7 @@ from distilora.runs import RunRecord
 from distilora.training.callbacks import FINITE_LOSS
 from distilora.training.detectors import class_shares
 from distilora.training.loop import Training, TrainingTask, train_model
+from distilora.training.monitor import events_kept
 from distilora.training.processes import on_all
 from distilora.training.sharing import shared_logits
 
@@ -63,10 +64,9 @@ def fit(  # noqa: PLR0913 - what, on what, from what, and where
         callbacks: that watch the training, besides the loop's own.
 
     Raises:
-        VoidRunError: a guard refused it.
+        VoidRunError: a guard refused it; tells what the monitor saw in the training, where there was one.
     """
     candidate = build_candidate(method, materials, seed=seed, parents=parents)
-    total, trainable = parameter_counts(candidate.model)
     before = trainable_hash(candidate.model)
     task = TrainingTask(
         settings=method.training,
@@ -81,14 +81,17 @@ def fit(  # noqa: PLR0913 - what, on what, from what, and where
         callbacks=callbacks,
     )
     training = train_model(candidate.model, task, scores=_scores)
-    passed = [guards.DISJOINT_PARTS, *candidate.guards, FINITE_LOSS, *on_all(lambda: _check_weights(candidate, before))]
-    model = candidate.model
-    if method.kind == "joint":
-        model, total = on_all(lambda: _merged(candidate, materials))
-        passed.append(guards.MERGED_SAME)
-    logits = shared_logits(model, materials.texts["validation"])
-    validation = evaluate_logits(logits, materials.labels["validation"], label_names=materials.label_names)
-    passed += _check_validation(method, validation, materials)
+    total, trainable = parameter_counts(candidate.model)  # only now: ranks may have grown
+    passed = [guards.DISJOINT_PARTS, *candidate.guards, FINITE_LOSS]
+    with events_kept(lambda: training.events):
+        passed += on_all(lambda: _check_weights(candidate, before))
+        model = candidate.model
+        if method.kind == "joint":
+            model, total = on_all(lambda: _merged(candidate, materials))
+            passed.append(guards.MERGED_SAME)
+        logits = shared_logits(model, materials.texts["validation"])
+        validation = evaluate_logits(logits, materials.labels["validation"], label_names=materials.label_names)
+        passed += _check_validation(method, validation, materials)
     return Fitted(candidate, model, training, total, trainable, tuple(passed), logits, validation)
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification
 
 from distilora.config import SEARCH
+from distilora.data.augmentation import check_kinds
 from distilora.experiment.materials import Materials
 from distilora.models.adapters import target_pattern
 from distilora.models.inference import compute_logits
@@ -21,10 +22,12 @@ _TRIED_ROWS = 64
 
 
 def check_methods(materials: Materials) -> None:
-    """Refuse layers and adapters that the encoder does not have, before anything is trained.
+    """Refuse layers and adapters that the encoder does not have, and changes to texts that there are not.
+
+    This comes before anything is trained, for what a method needs may take hours.
 
     Raises:
-        ConfigError: a method names a layer or a module that the encoder lacks.
+        ConfigError: a method names a layer or a module that the encoder lacks, or an unknown change.
     """
     config = read_config(materials.encoder.path, where=f"encoder {materials.encoder.name}")
     with torch.device("meta"):
@@ -35,6 +38,8 @@ def check_methods(materials: Materials) -> None:
             layer_numbers(method.layers, config.num_hidden_layers)
         if method.has_adapters:
             target_pattern(model, method.lora.targets)
+        if method.training.augment:
+            check_kinds(method.training.augment)
 
 
 def trainable_hash(model: nn.Module) -> str:

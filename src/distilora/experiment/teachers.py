@@ -17,6 +17,7 @@ from distilora.data.tokens import EncodedTexts
 from distilora.experiment.materials import Materials
 from distilora.files import write_whole
 from distilora.models.encoders import load_trained
+from distilora.models.inference import on_fast_device
 from distilora.models.weights import weights_hash
 from distilora.runs import MODEL_FOLDER, RunRecord, read_logits, run_sha256
 from distilora.training.processes import by_main
@@ -49,9 +50,10 @@ class Teacher:
         path = self.run.folder.parent / _OUTPUTS / f"{self.run.folder.name}-{self._key(texts, bf16=bf16)}.safetensors"
         found = by_main(lambda: _stored(path))
         if found is None:
-            found = shared_logits(self.model, texts, bf16=bf16)
+            with on_fast_device(self.model):
+                found = shared_logits(self.model, texts, bf16=bf16)
             content = save({_LOGITS: found})
-            by_main(lambda: write_whole(path, content))
+            by_main(lambda: write_whole(path, content, shared=True))  # on Ray two students may ask at once
         return found
 
     def _key(self, texts: EncodedTexts, *, bf16: bool) -> str:

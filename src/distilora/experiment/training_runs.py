@@ -38,6 +38,7 @@ from distilora.runs import (
     with_labels,
 )
 from distilora.training.arguments import default_learning_rate, uses_bf16
+from distilora.training.monitor import events_kept
 from distilora.training.processes import by_main
 from distilora.training.sharing import shared_logits
 from distilora.training.threads import torch_threads
@@ -95,7 +96,10 @@ def train_run(
             made = _train(method, materials, experiment, seed=seed, parents=parents)
         except VoidRunError as void:
             logger.warning("%s seed %d is void: %s", method.name, seed, void)
-            made = _Made(_result(method, materials, seed=seed, void=str(void), **_started(method, parents)))
+            result = _result(
+                method, materials, seed=seed, void=str(void), events=void.events, **_started(method, parents)
+            )
+            made = _Made(result)
     by_main(lambda: _complete(partial, final, made))
     by_main(lambda: shutil.rmtree(checkpoints, ignore_errors=True))  # only now: a killed run goes on from them
     return read_run(final)
@@ -118,13 +122,14 @@ def _train(
     partial = partial_folder(experiment, method.name, seed)
     checkpoints = checkpoints_folder(experiment, method.name, seed)
     fitted = fit(method, materials, seed=seed, parents=parents, checkpoints=checkpoints)
-    passed = [*fitted.guards, by_main(lambda: _saved(fitted, materials, partial))]
+    training = fitted.training
+    with events_kept(lambda: training.events):
+        passed = [*fitted.guards, by_main(lambda: _saved(fitted, materials, partial))]
     logits = {"validation": fitted.validation_logits}
     if method.kind == "teacher":
         logits["train"] = shared_logits(fitted.model, materials.texts["train"], bf16=uses_bf16(method.training))
     # The test rows are looked at here and nowhere else, when everything has been chosen.
     logits["test"] = shared_logits(fitted.model, materials.texts["test"])
-    training = fitted.training
     result = _result(
         method,
         materials,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from distilora.bundles.manifest import MODEL_FILE, Manifest, Origin, Scores, Threshold
 from distilora.data.records import Part
@@ -43,6 +44,16 @@ class CardFacts:
     """Of the run; absent: what the manifest says of its origin."""
 
 
+class OwnWords(NamedTuple):
+    """What the card of one model and that of an ensemble each tell in their own way."""
+
+    lead: str
+    limits: Iterable[str]
+    """What it is not fit for beside what holds for all."""
+    making: Iterable[str]
+    """How it was made, in sentences."""
+
+
 def model_card(manifest: Manifest, facts: CardFacts) -> str:
     """Return the card as Markdown, with the front matter that the Hugging Face hub reads.
 
@@ -56,37 +67,50 @@ def model_card(manifest: Manifest, facts: CardFacts) -> str:
     origin = manifest.origin
     if origin is None:
         raise ValueError("an ensemble has no card of this form")
+    told = OwnWords(_lead(manifest), own_limits(manifest), _making(manifest, origin, facts))
+    return whole_card(manifest, told, origin=origin, base_model=facts.base_model)
+
+
+def whole_card(manifest: Manifest, told: OwnWords, *, origin: Origin, base_model: str | None) -> str:
+    """Return a card as Markdown, in the form that all bundles share.
+
+    Args:
+        manifest: of the bundle, with everything measured.
+        told: what is told of this bundle in words of its own.
+        origin: of its model, or of one of its members.
+        base_model: the encoder's id on the Hugging Face hub, where it has one.
+    """
     parts = [
-        _front_matter(manifest, origin, facts),
+        _front_matter(manifest, origin, base_model),
         title(manifest.name),
-        _lead(manifest),
+        told.lead,
         "## How to use it",
-        *usage(manifest),
+        *_usage(manifest),
         "## Labels",
         labels_table(manifest.labels, manifest.positive),
         "## Intended use and limits",
-        limits(own_limits(manifest)),
+        limits(told.limits),
         "## How it was made",
-        _making(manifest, origin, facts),
+        bullets(told.making),
         "## Scores",
-        *scores(manifest),
+        *_scores(manifest),
         "## Fidelity",
-        fidelity(manifest),
+        _fidelity(manifest),
         "## Licence",
         licence(origin.encoder, origin.data_source),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _front_matter(manifest: Manifest, origin: Origin, facts: CardFacts) -> str:
+def _front_matter(manifest: Manifest, origin: Origin, base_model: str | None) -> str:
     test = next((scores for scores in manifest.scores if scores.part == "test"), None)
     return front_matter(
         Head(
             name=manifest.name,
             library="transformers" if WEIGHT_FILE in manifest.files else "onnx",
-            tags=("onnx", str(manifest.precision)),
+            tags=("onnx", manifest.precision or manifest.kind),
             data_source=origin.data_source,
-            base_model=facts.base_model,
+            base_model=base_model,
             test_scores=(test.macro_f1, test.accuracy) if test else None,
         )
     )
@@ -101,8 +125,7 @@ def _lead(manifest: Manifest) -> str:
     )
 
 
-def usage(manifest: Manifest) -> Iterable[str]:
-    """Yield how a bundle is used."""
+def _usage(manifest: Manifest) -> Iterable[str]:
     yield (
         '```bash\npip install "distilora[serve]"\n'
         f'distilora predict {FOLDER} "Some text."\ndistilora serve {FOLDER}\n```'
@@ -116,26 +139,22 @@ def own_limits(manifest: Manifest) -> Iterable[str]:
     """Yield what a bundle is not fit for beside what holds for all."""
     if manifest.vocabulary_pruned_from:
         yield (
-            f"Its vocabulary was pruned from {count(manifest.vocabulary_pruned_from)} tokens to those of its training "
-            "texts: other words are cut into smaller pieces, and other languages into single characters."
+            f"Its vocabulary was pruned from {count(manifest.vocabulary_pruned_from)} tokens to those of its labelled "
+            "training texts: other words are cut into smaller pieces, and other languages into single characters."
         )
 
 
-def _making(manifest: Manifest, origin: Origin, facts: CardFacts) -> str:
+def _making(manifest: Manifest, origin: Origin, facts: CardFacts) -> Iterable[str]:
     making = facts.making or Making(origin.kind, origin.layers or (), learned=origin.kind == "student")
     merged = "; the adapters are merged into its weights" if origin.kind == "lora" else ""
     encoder = f"Encoder {foreign(origin.encoder)} (family {foreign(origin.family)})"
-    return bullets(
-        [
-            f"Method {foreign(origin.method)}, seed {origin.seed}: {foreign(what_it_is(making))}{merged}.",
-            f"{encoder}, weights {hashed(origin.encoder_sha256)}.",
-            data_used(origin.data_source, facts.part_rows, sha256=origin.data_sha256),
-            f"Exported as {manifest.precision} with {software(manifest.versions)}.",
-        ]
-    )
+    yield f"Method {foreign(origin.method)}, seed {origin.seed}: {foreign(what_it_is(making))}{merged}."
+    yield f"{encoder}, weights {hashed(origin.encoder_sha256)}."
+    yield data_used(origin.data_source, facts.part_rows, sha256=origin.data_sha256)
+    yield f"Exported as {manifest.precision} with {software(manifest.versions)}."
 
 
-def scores(manifest: Manifest) -> Iterable[str]:
+def _scores(manifest: Manifest) -> Iterable[str]:
     """Yield what trained model and bundle score, and how temperature and threshold were chosen."""
     ours = "this bundle, with its threshold" if manifest.threshold else "this bundle"
     rows = [_score_row("as trained, likeliest class", found) for found in manifest.scores]
@@ -181,7 +200,7 @@ def _threshold(threshold: Threshold, positive: Sequence[str]) -> str:
     )
 
 
-def fidelity(manifest: Manifest) -> str:
+def _fidelity(manifest: Manifest) -> str:
     """Return how near the bundle is to what was trained."""
     parity = manifest.parity
     if parity is None:

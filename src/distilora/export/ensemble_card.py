@@ -6,19 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from distilora.bundles.manifest import MEMBERS_FOLDER, MODEL_FILE, Manifest, Origin
-from distilora.export.card import CardFacts, fidelity, own_limits, scores, usage
-from distilora.report.cards.front_matter import Head, front_matter
-from distilora.report.cards.passages import (
-    bullets,
-    data_used,
-    foreign,
-    hashed,
-    labels_table,
-    licence,
-    limits,
-    software,
-    title,
-)
+from distilora.export.card import CardFacts, OwnWords, own_limits, whole_card
+from distilora.report.cards.passages import data_used, foreign, hashed, software
 from distilora.report.making import Making, what_it_is
 from distilora.report.wording import count, listed
 
@@ -48,40 +37,9 @@ def ensemble_card(manifest: Manifest, members: Members, facts: CardFacts) -> str
         Mitchell et al. (2019), Model Cards for Model Reporting, https://arxiv.org/abs/1810.03993.
     """
     origin = next(one.manifest.origin for one in members.values() if one.manifest.origin is not None)
-    parts = [
-        _front_matter(manifest, origin, facts),
-        title(manifest.name),
-        _lead(manifest, members),
-        "## How to use it",
-        *usage(manifest),
-        "## Labels",
-        labels_table(manifest.labels, manifest.positive),
-        "## Intended use and limits",
-        limits(dict.fromkeys(limit for one in members.values() for limit in own_limits(one.manifest))),
-        "## How it was made",
-        bullets(_making(manifest, members, origin, facts)),
-        "## Scores",
-        *scores(manifest),
-        "## Fidelity",
-        fidelity(manifest),
-        "## Licence",
-        licence(origin.encoder, origin.data_source),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _front_matter(manifest: Manifest, origin: Origin, facts: CardFacts) -> str:
-    test = next((found for found in manifest.scores if found.part == "test"), None)
-    return front_matter(
-        Head(
-            name=manifest.name,
-            library="onnx",
-            tags=("onnx", "ensemble"),
-            data_source=origin.data_source,
-            base_model=facts.base_model,
-            test_scores=(test.macro_f1, test.accuracy) if test else None,
-        )
-    )
+    limits = dict.fromkeys(limit for one in members.values() for limit in own_limits(one.manifest))
+    told = OwnWords(_lead(manifest, members), limits, _making(manifest, members, origin, facts))
+    return whole_card(manifest, told, origin=origin, base_model=facts.base_model)
 
 
 def _lead(manifest: Manifest, members: Members) -> str:

@@ -23,17 +23,17 @@ from distilora.export.building import Draft, find_threshold, require_labels, som
 from distilora.export.card import CardFacts
 from distilora.export.ensemble_card import MemberFacts, ensemble_card
 from distilora.export.finding import member_runs
-from distilora.export.parity import check_average
+from distilora.export.parity import check_parity
 from distilora.export.runs import (
     Exported,
     base_model,
     check_wishes,
     export_run,
     library_versions,
+    run_making,
     run_scores,
     told_export,
 )
-from distilora.report.making import Making, making_of_run, read_settings
 from distilora.runs import RunRecord, read_logits
 
 _NONE_READY: Mapping[str, Path] = MappingProxyType({})
@@ -96,7 +96,7 @@ def _draft(  # noqa: PLR0913 - what, of what, and how
 ) -> Draft:
     """Return the bundle of an ensemble before it is measured."""
     stored = {method: read_bundle(path) for method, path in members.items()}
-    told = {method: MemberFacts(stored[method].manifest, _making(one)) for method, one in runs.items()}
+    told = {method: MemberFacts(stored[method].manifest, run_making(one)) for method, one in runs.items()}
     facts = CardFacts(part_rows=run.result.data.part_rows, base_model=base_model(materials))
     manifest = Manifest(
         kind="ensemble",
@@ -115,10 +115,6 @@ def _draft(  # noqa: PLR0913 - what, of what, and how
         positive=materials.comments.positive,
         aim=parse_goal(settings.goal),
     )
-
-
-def _making(run: RunRecord) -> Making:
-    return making_of_run(run.result, read_settings(run.folder))
 
 
 def _build(  # noqa: PLR0913 - what, from what, where, and how
@@ -159,12 +155,13 @@ def _measured(
 ) -> Manifest:
     """Return the draft's manifest with parity, threshold and scores; probabilities are of the validation rows."""
     labels = materials.labels["validation"]
-    parity = check_average(
+    parity = check_parity(
         read_logits(run.folder)["validation"],
         np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)),
         labels,
         precision=settings.precision,
         pruned=settings.prune_vocabulary,
+        averaged=True,
     )
     found = {
         "positive": draft.positive,

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from distilora.bundles.manifest import Manifest
-from distilora.bundles.storage import is_bundle, read_bundle
+from distilora.bundles.storage import StoredBundle, is_bundle, read_bundle
 from distilora.config import ExportSettings
-from distilora.errors import BundleError, DistiloraError, ParityError
+from distilora.errors import BundleError, DistiloraError, ParityError, RunError
 from distilora.experiment.materials import Materials
 from distilora.export.ensembles import export_ensemble
 from distilora.export.finding import best_run, member_runs
@@ -52,7 +52,7 @@ def export_methods(
                 continue
             out = experiment / name / BUNDLE_FOLDER
             try:
-                if not _is_of(run, materials, out):
+                if not _is_ready(run, materials, out):
                     _export(run, materials, out, tell=tell)
             except DistiloraError as error:
                 tell(f"{name}: no bundle: {error}")
@@ -61,30 +61,44 @@ def export_methods(
     return made
 
 
-def _is_of(run: RunRecord, materials: Materials, out: Path) -> bool:
-    """Return whether ``out`` is a sound bundle of this run, made with these settings."""
-    if not is_bundle(out):
-        return False
+def bundle_of(run: RunRecord, folder: Path) -> StoredBundle | None:
+    """Return the bundle in a folder where it is sound and of this run; of an ensemble's, of the runs of its members.
+
+    Args:
+        run: a complete run that is not void.
+        folder: such as ``EXPERIMENT/METHOD/bundle``, which may be of another seed, or not there.
+    """
+    if not is_bundle(folder):
+        return None
     try:
-        stored = read_bundle(out)
-    except BundleError:  # damaged: made again
-        return False
-    if run.result.kind != "ensemble":
-        return _is_model_of(stored.manifest, run, materials)
-    members = member_runs(run)
+        stored = read_bundle(folder)
+        members = member_runs(run) if run.result.kind == "ensemble" else {}
+    except (BundleError, RunError):  # it is damaged, or members have gone
+        return None
+    if list(stored.members) != list(members):
+        return None
+    models = [(stored.members[name], member) for name, member in members.items()] or [(stored, run)]
+    return stored if all(_is_made_of(model.manifest, one) for model, one in models) else None
+
+
+def _is_made_of(manifest: Manifest, run: RunRecord) -> bool:
+    return manifest.origin is not None and manifest.origin.run_sha256 == run_sha256(run.folder)
+
+
+def _is_ready(run: RunRecord, materials: Materials, out: Path) -> bool:
+    """Return whether ``out`` is a sound bundle of this run, made with these settings."""
+    stored = bundle_of(run, out)
     return (
-        list(stored.members) == list(members)
-        and all(_is_model_of(stored.members[name].manifest, member, materials) for name, member in members.items())
+        stored is not None
         and _has_classes(stored.manifest, materials)
+        and all(_is_as_asked(model.manifest, materials) for model in (stored.members.values() or [stored]))
     )
 
 
-def _is_model_of(manifest: Manifest, run: RunRecord, materials: Materials) -> bool:
+def _is_as_asked(manifest: Manifest, materials: Materials) -> bool:
     settings = materials.settings.export
     return (
-        manifest.origin is not None
-        and manifest.origin.run_sha256 == run_sha256(run.folder)
-        and (manifest.precision == settings.precision or manifest.int8_refused is not None)
+        (manifest.precision == settings.precision or manifest.int8_refused is not None)
         and (manifest.vocabulary_pruned_from is not None) == settings.prune_vocabulary
         and _has_classes(manifest, materials)
     )
@@ -115,7 +129,7 @@ def _exported_ensemble(run: RunRecord, materials: Materials, out: Path, *, tell:
         ready = {}
         for method, member in member_runs(run).items():
             own = run.folder.parents[1] / method / BUNDLE_FOLDER
-            ready[method] = own if _is_of(member, materials, own) else Path(name) / method
+            ready[method] = own if _is_ready(member, materials, own) else Path(name) / method
             if ready[method] != own:
                 _exported(member, materials, ready[method], tell=tell)
         return _exported(run, materials, out, export=partial(export_ensemble, ready=ready), tell=tell)

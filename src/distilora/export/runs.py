@@ -25,6 +25,7 @@ from distilora.errors import BundleError, ConfigError
 from distilora.evaluation.records import Evaluation
 from distilora.evaluation.thresholds import parse_goal
 from distilora.experiment.materials import Materials
+from distilora.experiment.opening import start_of
 from distilora.export.building import Draft, ValidationRows, build_bundle
 from distilora.export.card import CardFacts, model_card
 from distilora.export.graphs import export_graph
@@ -37,7 +38,7 @@ from distilora.export.work import count_work
 from distilora.models.inference import compute_logits
 from distilora.models.weights import parameter_counts
 from distilora.report.cards.front_matter import encoder_hub_id
-from distilora.report.making import making_of_run, read_settings
+from distilora.report.making import Making, making_of_run, read_settings
 from distilora.report.wording import source_name
 from distilora.runs import MODEL_FOLDER, RunRecord, run_sha256
 
@@ -177,7 +178,7 @@ def draft_bundle(
     facts = CardFacts(
         part_rows=run.result.data.part_rows,
         base_model=base_model(materials),
-        making=making_of_run(run.result, read_settings(run.folder)),
+        making=run_making(run),
     )
     try:
         manifest = _manifest(run, materials, shipped, contents, precision=settings.precision)
@@ -191,6 +192,17 @@ def draft_bundle(
         positive=materials.comments.positive,
         aim=parse_goal(settings.goal),
     )
+
+
+def run_making(run: RunRecord) -> Making:
+    """Return how a run's model was made.
+
+    Raises:
+        ModelError: the run that its adapters stand on is absent, void or another.
+    """
+    start = start_of(run)
+    kind = None if start is None else start.result.kind
+    return making_of_run(run.result, read_settings(run.folder), start_kind=kind)
 
 
 def _manifest(

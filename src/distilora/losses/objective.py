@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from distilora.config import DistillationSettings
@@ -102,10 +101,6 @@ class Objective:
         return {
             name: weighted_mean(loss(pairs), pairs.weights) for name, loss in _OF_PAIRS.items() if name in self.fixed
         }
-
-    def total(self, terms: Mapping[str, Tensor]) -> Tensor:
-        """Return the sum of ``terms``, weighted as the settings say, shape ()."""
-        return torch.stack([self.fixed[name] * term for name, term in terms.items()]).sum()
 
     def _hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of the rows that have a label; where none has one, 0 that gradients flow through."""

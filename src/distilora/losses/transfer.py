@@ -100,30 +100,24 @@ def attention_distribution_loss(student_scores: Tensor, teacher_scores: Tensor, 
     return divergence.masked_fill(~rows, 0).sum() / (rows.sum() * divergence.shape[1])
 
 
-def relation_loss(
-    student_vectors: Tensor, teacher_vectors: Tensor, attention_mask: Tensor, *, heads: int | None = None
-) -> Tensor:
+def relation_loss(student_vectors: Tensor, teacher_vectors: Tensor, attention_mask: Tensor) -> Tensor:
     """Return KL(teacher ‖ student) between relations: softmax over tokens j of vᵢ · vⱼ / √width, for each token i.
 
-    Of values it is MiniLM's value relation. MiniLM v2 sums it over queries, keys and values; there the vectors of all
-    heads are joined and parted again into any number of relation heads, so that students may have other heads than the
-    teacher, and more relation heads say more about the teacher. Widths may differ in either case.
+    Of values it is MiniLM's value relation. Widths may differ.
 
     Args:
-        student_vectors: queries, keys or values of one layer, shape (batch, heads, tokens, head width).
-        teacher_vectors: the same of the teacher layer, of any heads and widths; held constant.
+        student_vectors: such as the values of one layer, shape (batch, heads, tokens, head width).
+        teacher_vectors: the same of the teacher layer, of any width; held constant.
         attention_mask: 1 on tokens, 0 on padding, shape (batch, tokens).
-        heads: relation heads, which must divide both widths; absent: the heads as they are, the same of both models.
 
     Returns:
-        Mean over relation heads and real tokens, in nats; shape ().
+        Mean over heads and real tokens, in nats; shape ().
 
     Raises:
-        ValueError: the relation heads do not divide a width, or the numbers of heads or tokens differ.
+        ValueError: the numbers of heads or tokens differ.
 
     Source:
-        Wang et al. (2020), §3.2, https://arxiv.org/abs/2002.10957; v2: Wang et al. (2021), §3.1,
-        https://arxiv.org/abs/2012.15828.
+        Wang et al. (2020), §3.2, https://arxiv.org/abs/2002.10957.
 
     Example:
         >>> values = torch.eye(2).reshape(1, 1, 2, 2)
@@ -132,7 +126,7 @@ def relation_loss(
     """
     real = attention_mask.bool()
     pairs = real[:, None, :, None] & real[:, None, None, :]
-    student, teacher = (_relations(vectors, heads) for vectors in (student_vectors, teacher_vectors))
+    student, teacher = (_relations(vectors) for vectors in (student_vectors, teacher_vectors))
     return attention_distribution_loss(student, teacher, pairs)
 
 
@@ -209,13 +203,8 @@ def wide(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
-def _relations(vectors: Tensor, heads: int | None) -> Tensor:
-    """Return the scaled products of each two tokens' vectors, shape (batch, relation heads, tokens, tokens)."""
-    if heads is not None:
-        joined = vectors.transpose(1, 2).flatten(2)  # (batch, tokens, heads · head width)
-        if heads < 1 or joined.shape[-1] % heads:
-            raise ValueError(f"{heads} relation heads for vectors {joined.shape[-1]} wide: must divide the width")
-        vectors = joined.reshape(*joined.shape[:-1], heads, -1).transpose(1, 2)
+def _relations(vectors: Tensor) -> Tensor:
+    """Return the scaled products of each two tokens' vectors, shape (batch, heads, tokens, tokens)."""
     scale: float = vectors.shape[-1] ** -0.5
     return vectors @ vectors.transpose(-1, -2) * scale
 

@@ -1,9 +1,9 @@
-"""Logits of a model for many texts, without gradients."""
+"""Logits of a model for many texts, without gradients, and where a model computes them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import nn
 
 from distilora.data.tokens import EncodedTexts
 from distilora.models.first_token import first_token_only
+from distilora.models.precision import fast_device
 
 _TOKENS_A_BATCH = 4096
 
@@ -49,6 +50,20 @@ def compute_logits(
     result = np.empty((len(texts), outputs[0].shape[1]), dtype=np.float32)
     result[order] = np.concatenate(outputs)
     return result
+
+
+@contextmanager
+def on_fast_device(model: nn.Module) -> Iterator[None]:
+    """Let a model stand meanwhile where it answers soonest; then it is back, and holds no memory of a GPU.
+
+    Models are opened on processors, and only a training moves them: this is for those that are asked before.
+    """
+    before = next(model.parameters()).device
+    model.to(fast_device())
+    try:
+        yield
+    finally:
+        model.to(before)
 
 
 def _autocast(device: str, *, enabled: bool) -> AbstractContextManager[object]:

@@ -48,6 +48,7 @@ def add_joint_adapters(model: PreTrainedModel, settings: LoraSettings, *, seed: 
 def without_adapters(model: Any) -> Iterator[None]:
     """Let the model compute without its adapters meanwhile; what it computed before keeps its gradients."""
     layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
+    trained = [(weight, weight.requires_grad) for layer in layers for weight in layer.parameters()]
     for layer in layers:
         layer.enable_adapters(enabled=False)
     try:
@@ -55,6 +56,8 @@ def without_adapters(model: Any) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.enable_adapters(enabled=True)
+        for weight, trains in trained:  # peft makes all adapters train; some may be frozen still
+            weight.requires_grad_(trains)
 
 
 def merge_joint_adapters(model: PreTrainedModel) -> PreTrainedModel:

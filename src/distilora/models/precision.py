@@ -1,8 +1,13 @@
-"""In which precision this machine computes fast."""
+"""Where and in which precision this machine computes fast."""
 
 from __future__ import annotations
 
 import torch
+
+
+def fast_device() -> torch.device:
+    """Return where this process runs a model soonest: on its GPU, or on processors where there is none."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def computes_in_bf16() -> bool:

@@ -160,15 +160,6 @@ def _padded(value: Any, old: Tensor, new: Tensor) -> Any:
     return padded
 
 
-def rank_of_checkpoint(folder: Path) -> int:
-    """Return the rank that adapters in a saved folder or checkpoint have.
-
-    Raises:
-        ModelError: there is no readable adapter configuration in it.
-    """
-    return int(_saved_config(folder)["r"])
-
-
 def _saved_config(folder: Path) -> dict[str, Any]:
     path = folder / ADAPTER_CONFIG
     try:

@@ -55,8 +55,7 @@ def write_report(
     write_whole(folder / "results.csv", to_csv(records))
     write_whole(folder / COMPARISON_FILE, comparison.model_dump_json(indent=1) + "\n")
     write_whole(folder / "report.md", to_markdown(_with_pages(report, pages)))
-    for method, page in pages.items():
-        write_whole(folder / method / REPORT_FILE, to_html(page))
+    _write_pages(pages, folder)
     write_cards(comparison, records, folder)
     path = folder / REPORT_FILE
     write_whole(path, to_html(report))
@@ -92,6 +91,19 @@ def _write_figures(figures: Mapping[str, str], folder: Path) -> None:
     for old in folder.glob("*.svg"):
         if old.stem not in figures:
             old.unlink()
+
+
+def _write_pages(pages: Mapping[str, Document], folder: Path) -> None:
+    for old in folder.glob(f"*/{REPORT_FILE}"):
+        if old.parent.name not in pages and _is_page(old):
+            old.unlink()
+    for method, page in pages.items():
+        write_whole(folder / method / REPORT_FILE, to_html(page))
+
+
+def _is_page(path: Path) -> bool:
+    """Return whether a file is the page of a method: it leads back, as the report of another experiment does not."""
+    return path.is_file() and f'href="../{REPORT_FILE}"'.encode() in path.read_bytes()
 
 
 def _write_error_files(files: Mapping[str, str], folder: Path) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from distilora.config import ENCODER, TEACHER, MethodSettings
+from distilora.config import ENCODER, SEARCH, TEACHER, MethodSettings
 from distilora.report.records import Comparison, MethodRow
 from distilora.report.wording import listed, printable
 from distilora.runs import CONFIG_FILE, Result, RunKind, RunRecord
@@ -19,7 +19,9 @@ class Making:
 
     kind: RunKind
     layers: Sequence[int] = ()
-    """That are kept of what the model started from, from 1; empty where all are."""
+    """That are kept of what the model started from, from 1; empty where all are, and where it is not known which."""
+    searched: bool = False
+    """Whether they were searched, which each seed does by itself."""
     start: str | None = None
     """The method whose trained model adapters stand on; absent: the encoder."""
     start_kind: RunKind | None = None
@@ -73,7 +75,13 @@ def brief(making: Making) -> str:
 def _student(making: Making) -> str:
     how = "by distillation" if making.learned else "on the labels alone"
     beside = ", together with LoRA adapters that are now merged into it" if making.joint else ""
-    return f"a student, made of {_layers(making)} of its fine-tuned teacher and trained {how}{beside}"
+    return f"a student, made of {_taken(making)} and trained {how}{beside}"
+
+
+def _taken(making: Making) -> str:
+    if making.searched and not making.layers:
+        return "layers of its fine-tuned teacher that a search chooses for each seed,"
+    return f"{_layers(making) if making.layers else 'some layers'} of its fine-tuned teacher"
 
 
 def _layers(making: Making) -> str:
@@ -122,6 +130,7 @@ def making_of_run(result: Result, settings: MethodSettings | None, *, start_kind
     return Making(
         kind=result.kind,
         layers=result.layers or (),
+        searched=settings is not None and settings.layers == SEARCH,
         start=start,
         start_kind=start_kind,
         members=result.members,
@@ -138,13 +147,14 @@ def _learned(result: Result, settings: MethodSettings | None) -> bool:
 
 
 def making_of_method(comparison: Comparison, records: Sequence[RunRecord], row: MethodRow) -> Making:
-    """Return how a method's models were made, by its first valid run, else by its first."""
+    """Return how a method's models were made, by its first valid run, else by its first; layers where all agree."""
     own = [record for record in records if record.result.method == row.method]
     own.sort(key=lambda record: record.result.seed not in row.seeds)
     if not own:
         return Making(row.kind, row.layers or (), learned=row.kind == "student")
     result = own[0].result
-    return making_of_run(result, read_settings(own[0].folder), start_kind=kind_of(comparison, result.start))
+    making = making_of_run(result, read_settings(own[0].folder), start_kind=kind_of(comparison, result.start))
+    return replace(making, layers=row.layers or ())
 
 
 def kind_of(comparison: Comparison, method: str | None) -> RunKind | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from distilora.layout import REPORT_FILE
 from distilora.report import plots
 from distilora.report.blocks import Block, Card, Document, FigureBlock, Fold, Inner, Section, Table, figure
 from distilora.report.comparing.costs import TIMED_TOKENS
@@ -51,7 +52,7 @@ def _document(comparison: Comparison, records: Sequence[RunRecord], row: MethodR
         title=row.method,
         lead=_lead(comparison, records, row),
         sections=tuple(_with_own_figures(section, row.method) for section in sections),
-        around=(("All methods", "../report.html"), *((name, f"../{path}") for name, path in others.items())),
+        around=(("All methods", f"../{REPORT_FILE}"), *((name, f"../{path}") for name, path in others.items())),
     )
 
 

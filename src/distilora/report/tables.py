@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 
+from distilora.data.cells import csv_line
 from distilora.evaluation.records import Evaluation
 from distilora.runs import Result, RunRecord
 
 Cell = str | int | float | None
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def to_csv(records: Sequence[RunRecord]) -> str:
@@ -20,15 +18,8 @@ def to_csv(records: Sequence[RunRecord]) -> str:
     """
     results = sorted((record.result for record in records), key=lambda result: (result.method, result.seed))
     rows = [_row(result) for result in results]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(_safe(name) for name in dict.fromkeys(name for row in rows for name in row))
-    writer.writerows([_safe(cell) for cell in row.values()] for row in rows)
-    return out.getvalue()
-
-
-def _safe(cell: Cell) -> Cell:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
+    columns = dict.fromkeys(name for row in rows for name in row)
+    return "".join([csv_line(columns), *(csv_line(row.values()) for row in rows)])
 
 
 def _row(result: Result) -> dict[str, Cell]:

@@ -6,7 +6,6 @@ same for all machines.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,12 +15,11 @@ from typing import Any
 import torch
 
 from distilora.config import ExperimentSettings, ResourcesSettings
-from distilora.data.faults import first_line
-from distilora.errors import DistiloraError, RunError, WorkerError
+from distilora.errors import ConfigError, DistiloraError, RunError, WorkerError
 from distilora.experiment.materials import Materials, prepare
 from distilora.experiment.runner import make_run
 from distilora.runs import RunRecord, held_run, read_run, run_folder
-from distilora.scale.session import ray_session
+from distilora.scale.session import begin_at, ray_says, ray_session
 
 
 @dataclass(frozen=True)
@@ -43,11 +41,14 @@ class RayRuns:
 
         Raises:
             MissingExtraError: Ray is not installed.
+            ConfigError: a run wants more than this machine has, and Ray is started here.
             WorkerError: Ray cannot be used, or a process vanished more often than ``resources.retries`` allows.
             DistiloraError: what a run refused, as it would in this process.
         """
         settings, folder = materials.settings, folder.absolute()
         with ray_session(address=self.address, processors=None) as ray:
+            if self.address is None:  # a cluster may grow
+                _require_room(ray, settings.resources)
             waiting = _submitted(ray, settings, folder)
             while waiting:
                 ready, _ = ray.wait(list(waiting), num_returns=1)
@@ -71,6 +72,19 @@ def _submitted(ray: Any, settings: ExperimentSettings, folder: Path) -> dict[Any
     return tasks
 
 
+def _require_room(ray: Any, resources: ResourcesSettings) -> None:
+    """Raise ConfigError if Ray has too little for a single run, for which it would wait without an end."""
+    there = ray.cluster_resources()
+    most = {"cpus": there.get("CPU", 0), "gpus": there.get("GPU", 0), "memory_mib": there.get("memory", 0) / 2**20}
+    for name, has in most.items():
+        wanted = getattr(resources, name)
+        if wanted is not None and wanted > has:
+            raise ConfigError(
+                f"resources.{name}: {wanted} for each run, and Ray has {int(has)} here; give less, or a cluster with "
+                "--ray-address"
+            )
+
+
 def _options(resources: ResourcesSettings) -> dict[str, Any]:
     memory = {} if resources.memory_mib is None else {"memory": resources.memory_mib * 2**20}
     return {"num_cpus": resources.cpus, "num_gpus": resources.gpus, "max_retries": resources.retries, **memory}
@@ -90,8 +104,7 @@ def make_alone(settings: str, folder: str, home: str, name: str, seed: int, *nee
     refused = next((reason for reason in needed if reason is not None), None)
     if refused is not None:
         return refused
-    if Path(home).is_dir():
-        os.chdir(home)
+    begin_at(home)
     try:
         materials = _materials(settings)
         torch.set_num_threads(materials.settings.resources.cpus)
@@ -120,10 +133,10 @@ def _require_made(ray: Any, task: Any, *, where: str) -> None:
         refused = ray.get(task)
     except (errors.WorkerCrashedError, errors.NodeDiedError, errors.ObjectLostError, errors.OutOfMemoryError) as gone:
         raise WorkerError(
-            f"{where}: its process vanished more often than resources.retries allows: {first_line(gone)}; give the "
+            f"{where}: its process vanished more often than resources.retries allows: {ray_says(gone)}; give the "
             "same command again to go on"
         ) from None
     except errors.RayError as failure:
-        raise WorkerError(f"{where}: Ray: {first_line(failure)}") from None
+        raise WorkerError(f"{where}: Ray: {ray_says(failure)}") from None
     if refused is not None:
         raise RunError(refused)

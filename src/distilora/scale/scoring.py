@@ -11,13 +11,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from distilora.bundles.bundle import Bundle
 from distilora.bundles.storage import StoredBundle, read_bundle
-from distilora.data.faults import first_line
 from distilora.errors import WorkerError
-from distilora.scale.session import STORE_BYTES, ray_session
+from distilora.scale.session import STORE_BYTES, begin_at, ray_says, ray_session
 from distilora.scoring.local import Crew
 from distilora.scoring.part_scoring import Order, PartScorer
 from distilora.scoring.parts import Part, PartDone
@@ -34,7 +34,6 @@ class RayEngine:
     address: str | None = None
     """Of a running Ray; absent: one is started."""
     name: str = "ray"
-    reaches_other_processes: bool = True
 
     @contextmanager
     def opened(self, bundle: Bundle, order: Order) -> Iterator[Crew]:
@@ -60,9 +59,11 @@ class Scorer:
     Args:
         stored: the bundle, whose bytes have been compared with their hashes.
         order: the job, and the folder that it writes.
+        home: where paths begin.
     """
 
-    def __init__(self, stored: StoredBundle, order: str) -> None:
+    def __init__(self, stored: StoredBundle, order: str, home: str) -> None:
+        begin_at(home)
         # Ray has set the threads of other libraries to the one processor of an actor.
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
         self._scorer = PartScorer(Bundle(stored, threads=1), Order.model_validate_json(order))
@@ -92,7 +93,7 @@ class ActorWorker:
 
     def __init__(self, ray: Any, actor: Any, stored: Any, order: Order) -> None:
         self._ray = ray
-        self._actor = actor.remote(stored, order.model_dump_json())
+        self._actor = actor.remote(stored, order.model_dump_json(), str(Path.cwd()))
         self.pid: int = self._get(self._actor.ready.remote())
         """Of its process, on whatever machine that is."""
 
@@ -114,6 +115,6 @@ class ActorWorker:
         try:
             return self._ray.get(reference)
         except (errors.RayActorError, errors.ObjectLostError, errors.NodeDiedError) as failure:
-            raise VanishedError(f"a Ray actor is gone: {first_line(failure)}") from None
+            raise VanishedError(f"a Ray actor is gone: {ray_says(failure)}") from None
         except errors.RayError as failure:
-            raise WorkerError(f"Ray: {first_line(failure)}") from None
+            raise WorkerError(f"Ray: {ray_says(failure)}") from None

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from distilora.data.faults import first_line
+from distilora.data.faults import first_line, printable
 from distilora.errors import MissingExtraError, WorkerError
 
 STORE_BYTES = 128 * 2**20
@@ -63,6 +63,25 @@ def ray_session(*, address: str | None, processors: int | None, store_bytes: int
         ray.shutdown()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def begin_at(home: str) -> None:
+    """Let this process, one of Ray's, find paths where the command finds them, if its folder is on this machine too."""
+    if Path(home).is_dir():
+        os.chdir(home)
+
+
+def ray_says(failure: BaseException) -> str:
+    """Return in one line why one of Ray's errors came: the worker's own error, where there was one.
+
+    Ray's text begins with where that error came from, and shows the way it took.
+    """
+    cause = getattr(failure, "cause", None)
+    if isinstance(cause, Exception):
+        return f"{type(cause).__name__}: {first_line(cause)}"
+    if getattr(failure, "actor_init_failed", False):
+        return printable(str(failure).strip().splitlines()[-1])
+    return first_line(failure)
 
 
 def _quiet(*, starts: bool) -> None:

@@ -15,8 +15,9 @@ from pydantic import ValidationError
 from distilora.errors import DataError
 from distilora.scoring.forms import require_pyarrow
 from distilora.scoring.inputs import InputFile
-from distilora.scoring.parts import JobFile, Part, PartDone, PartsJob, difference, part_name_of
+from distilora.scoring.parts import JobFile, Part, PartDone, PartsJob, part_name_of, rejects_name_of
 from distilora.scoring.places import Place, open_place
+from distilora.scoring.resume import difference
 
 JOB_FILE = "_job.json"
 SUMMARY_FILE = "_summary.json"
@@ -115,8 +116,13 @@ class OutFolder:
             found = [done for done in readers.map(self._read_done, names) if done is not None]
         return {(done.part.file, done.part.number): done for done in found if done.job_id == job.id}
 
+    def reopen(self) -> None:
+        """Take away the summary: something is still to be done, or again."""
+        self.place.inside(SUMMARY_FILE).remove()
+
     def forget(self, part: Part) -> None:
         """Take away a part, which is to be done anew."""
+        self.reopen()
         self.place.inside(part.name).remove()
         self.rejects.inside(part.rejects_name).remove()
 
@@ -133,9 +139,33 @@ class OutFolder:
             return None
         return done if metadata.num_rows == done.scored and done.part.name == name else None
 
-    def finish(self, summary: str) -> None:
-        """Write the summary, which says that all is there, and take away what is left of other processes."""
+    def finish(self, job: PartsJob, parts: Collection[PartDone], *, summary: str) -> None:
+        """Take away what is of none of a job's parts, and write the summary, which says that all is there.
+
+        A worker that outlived an earlier command, on another machine perhaps, may have written its last part since.
+
+        Args:
+            job: which is done.
+            parts: all that it has.
+            summary: what it came to.
+
+        Raises:
+            DataError: a part is gone, or is another by now.
+        """
         self.sweep()
+        there = self.done(job)
+        lost = next((each.part for each in parts if there.get((each.part.file, each.part.number)) != each), None)
+        if lost is not None:
+            self.reopen()
+            raise DataError(
+                f"{self.name}: {lost.name} was taken away or written over by another process; end that, and give the "
+                "same command again"
+            )
+        names = {each.part.name for each in parts} | {each.part.rejects_name for each in parts if each.rejects}
+        for place in (self.place, self.rejects):
+            for name in place.names():
+                if (part_name_of(name) or rejects_name_of(name)) and name not in names:
+                    place.inside(name).remove()
         self.place.inside(SUMMARY_FILE).write(summary.encode())
 
 

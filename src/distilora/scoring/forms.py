@@ -46,6 +46,11 @@ def form_of(path: Path) -> Form:
     return form
 
 
+def is_resumable(form: Form) -> bool:
+    """Return whether a file of this form can be cut off behind any chunk, and gone on with there."""
+    return form != "parquet"
+
+
 def rows_for(form: Form, columns: Sequence[str], values: Sequence[Sequence[object]]) -> Rows:
     """Return rows of any values as the writer of ``form`` takes them.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
@@ -13,8 +12,8 @@ from distilora.errors import DataError
 from distilora.records import Record
 from distilora.scoring.forms import FORMS, Form
 from distilora.scoring.places import Place, is_remote, open_place
+from distilora.scoring.resume import hash_of_beginning
 
-_PRINTED_BYTES = 1 << 20
 _CHANGED = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
 """What kinds of places call the mark of a file's last change, best first."""
 
@@ -37,7 +36,7 @@ class InputFile(Record):
 
 
 def find_inputs(given: Sequence[str], *, out: str) -> tuple[InputFile, ...]:
-    """Return the files that names stand for: each argument's sorted, none twice.
+    """Return the files that names stand for: each argument's sorted, none twice, however it is spelled.
 
     Of a folder all files count, in its folders too, that can be read by the end of their name; but none whose own or
     whose folder's name begins with a dot or an underscore, as such are about the data and not the data.
@@ -50,14 +49,17 @@ def find_inputs(given: Sequence[str], *, out: str) -> tuple[InputFile, ...]:
         DataError: a name stands for no file that can be read, or its place cannot be opened.
         MissingExtraError: fsspec is not installed.
     """
-    names = [name for each in given for name in _expanded(each, out=out)]
-    return tuple(_described(open_place(name)) for name in dict.fromkeys(names))
+    folder, different = open_place(out), dict[str, Place]()
+    for each in given:
+        for place in _expanded(each, out=folder):
+            different.setdefault(_own_name(place), place)
+    return tuple(map(_described, different.values()))
 
 
-def _expanded(given: str, *, out: str) -> list[str]:
+def _expanded(given: str, *, out: Place) -> list[Place]:
     is_pattern = any(mark in given for mark in "*?[")
     find = _far if is_remote(given) else _near
-    found = [name for name in find(given, is_pattern=is_pattern) if not _is_in(name, out)]
+    found = [place for place in map(open_place, find(given, is_pattern=is_pattern)) if not _is_in(place, out)]
     if not found:
         what = "no file matches" if is_pattern else "no such file or folder, or none in it"
         raise DataError(f"{given}: {what} that ends in {', '.join(SUFFIXES)}")
@@ -107,10 +109,13 @@ def _refuse_suffix(name: str) -> None:
         raise DataError(f"{name}: is not a file that can be read; give a file that ends in {', '.join(SUFFIXES)}")
 
 
-def _is_in(name: str, folder: str) -> bool:
-    if is_remote(name) or is_remote(folder):
-        return name.startswith(folder.rstrip("/") + "/")
-    return Path(name).resolve().is_relative_to(Path(folder).resolve())
+def _own_name(place: Place) -> str:
+    """Return the one name of a file of this machine, links followed; one far away is what it is called."""
+    return str(Path(place.path).resolve()) if place.is_local else place.name
+
+
+def _is_in(place: Place, folder: Place) -> bool:
+    return _own_name(place).startswith(_own_name(folder).rstrip("/") + "/")
 
 
 def _described(place: Place) -> InputFile:
@@ -119,13 +124,12 @@ def _described(place: Place) -> InputFile:
     except OSError as failure:
         raise DataError(f"{place.name}: cannot be opened: {failure.strerror or failure}") from None
     size = int(about["size"] or 0)
-    # Some places cannot say what lies between a byte and one behind the end.
-    beginning = place.read(0, min(size, _PRINTED_BYTES)) if size else b""
     return InputFile(
         name=place.name,
         size_bytes=size,
         changed=_change_mark(place, about),
-        beginning_sha256=hashlib.sha256(beginning).hexdigest(),
+        # Some places cannot say what lies between a byte and one behind the end.
+        beginning_sha256=hash_of_beginning(lambda most: place.read(0, min(size, most)) if size else b""),
     )
 
 

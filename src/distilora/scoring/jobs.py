@@ -24,7 +24,7 @@ from distilora.scoring.parts import JobFile, Part, PartDone, PartFailed, PartsJo
 from distilora.scoring.places import open_place
 from distilora.scoring.progress import Meter, shown_progress
 from distilora.scoring.resume import versions_that_count
-from distilora.scoring.scoring import CHUNK_ROWS
+from distilora.scoring.scoring import CHUNK_ROWS, refuse_rule
 from distilora.scoring.summary import FolderSummary, summarised
 from distilora.scoring.workers import Worker, run_parts
 
@@ -39,10 +39,6 @@ class Engine(Protocol):
     @property
     def name(self) -> str:
         """As the command line has it."""
-
-    @property
-    def reaches_other_processes(self) -> bool:
-        """Whether its workers are processes of their own."""
 
     def opened(self, bundle: Bundle, order: Order) -> AbstractContextManager[Crew]:
         """Return what begins workers, while the context lasts."""
@@ -94,14 +90,15 @@ def score_folder(  # noqa: PLR0913 - the public door: each argument is one optio
         tell: takes one line on what was decided, and on how far it is where standard error is no terminal.
 
     Raises:
-        DataError: input or output cannot be used; or some of it could not be read, all else being done.
+        DataError: input or output cannot be used; or some of it could not be read, all else being done; or another
+            process wrote over a part.
         BundleError: a threshold for a bundle without positive classes.
         MissingExtraError: what the engine or a form needs is not installed.
         WorkerError: two workers vanished at the same part.
         OSError: the disk is full.
         KeyboardInterrupt: passed on, with what was done kept.
     """
-    bundle.predict(["?"], threshold=wishes.threshold, long_texts=wishes.long_texts)  # refuses wishes that cannot be
+    refuse_rule(bundle, threshold=wishes.threshold, long_texts=wishes.long_texts)
     folder = OutFolder(out)
     engine = _reaching(engine, [folder.name, *given])
     folder.refuse_others()
@@ -116,13 +113,13 @@ def score_folder(  # noqa: PLR0913 - the public door: each argument is one optio
         done = _taken_up(folder, job, files, tell=tell)
         folder.begin(job, files)
         order = Order(job=JobFile(job=job, files=files), out=folder.name)
-        run = _Run(done)
+        run = _Run(folder, done)
         run.go(bundle, order, engine, tell=tell)
         summary = summarised(
             run.done.values(), labels=bundle.labels, files=len(files), clock=run.clock, out=folder.name,
             engine=engine.name, resumed=done.values(),
         )  # fmt: skip
-        folder.finish(summary.model_dump_json(indent=1) + "\n")
+        folder.finish(job, run.done.values(), summary=summary.model_dump_json(indent=1) + "\n")
     return summary
 
 
@@ -150,7 +147,7 @@ def _job(
 ) -> PartsJob:
     columns, text, schema = _columns(bundle, files, wishes, before=before)
     if wishes.text is None and before is None:
-        tell(f'{files[0].name}: text is taken from column "{text}"')
+        tell(f'text is taken from column "{text}"')
     return PartsJob(
         versions=versions_that_count(),
         bundle_id=bundle.id,
@@ -224,9 +221,10 @@ class Clock:
 class _Run:
     """The work on what is not yet done."""
 
-    def __init__(self, done: Mapping[tuple[int, int], PartDone]) -> None:
+    def __init__(self, folder: OutFolder, done: Mapping[tuple[int, int], PartDone]) -> None:
         self.done = dict(done)
         self.clock = Clock()
+        self._folder = folder
         self._problems: dict[str, None] = {}
 
     def go(self, bundle: Bundle, order: Order, engine: Engine, *, tell: Callable[[str], None]) -> None:
@@ -238,6 +236,7 @@ class _Run:
         with closing(_parts_to_do(order, self.done)) as parts:
             first = next(parts, None)
             if first is not None:  # else nothing needs to be started
+                self._folder.reopen()
                 with engine.opened(bundle, order) as crew, shown_progress(order.out, tell=tell) as meter:
                     self._work(chain([first], parts), crew, order=order, meter=meter)
         if self._problems:
@@ -282,7 +281,8 @@ class _TimedWorker:
     def score(self, part: Part) -> PartDone:
         began = time.perf_counter()
         done = self._worker.score(part)
-        self._clock.worked += time.perf_counter() - began
+        spent = time.perf_counter() - began
+        self._clock.worked += spent  # added at once, as other threads add to it too
         return done
 
 

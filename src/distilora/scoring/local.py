@@ -39,7 +39,6 @@ class LocalEngine:
     workers: int | None = None
     """Absent: as many as processors that this process may use."""
     name: str = "local"
-    reaches_other_processes: bool = True
 
     @contextmanager
     def opened(self, bundle: Bundle, order: Order) -> Iterator[Crew]:
@@ -52,7 +51,6 @@ class InlineEngine:
     """This process, for places that no other process can see."""
 
     name: str = "local"
-    reaches_other_processes: bool = False
 
     @contextmanager
     def opened(self, bundle: Bundle, order: Order) -> Iterator[Crew]:

@@ -14,6 +14,7 @@ from distilora.data.columns import choose_text
 from distilora.data.delimited import open_delimited, read_entries
 from distilora.data.faults import first_line, listed
 from distilora.data.jsonlines import open_json_lines, read_lines
+from distilora.data.parquet import values_of
 from distilora.data.tables import Row, Table
 from distilora.errors import DataError
 from distilora.scoring.forms import DELIMITERS, require_pyarrow, rows_for
@@ -172,16 +173,33 @@ def _as_job_has_them(batch: Any, file: InputFile, *, job: PartsJob) -> Any:
             "score it into a folder of its own"
         )
     schema = job_schema(job)
-    columns = []
-    for field in schema:
-        try:
-            column = batch.column(field.name).cast(field.type) if field.name in names else None
-        except pa.ArrowException as failure:
-            raise DataError(
-                f'{file.name}: column "{field.name}" is not {field.type}, as in the first file: {first_line(failure)}'
-            ) from None
-        columns.append(pa.nulls(batch.num_rows, field.type) if column is None else column)
+    columns = [
+        _cast(batch.column(field.name), field, file, job=job)
+        if field.name in names
+        else pa.nulls(batch.num_rows, field.type)
+        for field in schema
+    ]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _cast(column: Any, field: Any, file: InputFile, *, job: PartsJob) -> Any:
+    """Return a column with the job's type; strings of lists, tables and bytes are those of a file that is alone."""
+    pa = require_pyarrow()
+    try:
+        if job.schema_base64 is None and _arrow_has_no_string(column.type):
+            return rows_for("parquet", [field.name], [[value] for value in values_of(column)]).column(0)
+        return column.cast(field.type)
+    except (pa.ArrowException, ValueError, OverflowError) as failure:  # the latter two: a time that Python cannot hold
+        raise DataError(
+            f'{file.name}: column "{field.name}" is not {field.type}, as in the first file: {first_line(failure)}'
+        ) from None
+
+
+def _arrow_has_no_string(kind: Any) -> bool:
+    """Return whether values of a ``pyarrow.DataType`` cannot be cast to strings, or only those that are UTF-8."""
+    types = require_pyarrow().types
+    kinds = (types.is_nested, types.is_binary, types.is_large_binary, types.is_fixed_size_binary)
+    return any(is_such(kind) for is_such in kinds)
 
 
 def _no_rows(_columns: Sequence[str]) -> Iterator[Row]:

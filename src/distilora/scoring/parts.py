@@ -12,19 +12,6 @@ from distilora.bundles.tokens import LongTexts
 from distilora.records import Record
 from distilora.scoring.inputs import InputFile
 
-_WORDS = {
-    "format": "another release's parts",
-    "versions": "another version of distilora or of a library that it needs",
-    "bundle_id": "another bundle",
-    "threshold": "another threshold",
-    "long_texts": "another rule for long texts",
-    "prefix": "other names for the new columns",
-    "text_column": "another text column",
-    "columns": "other columns",
-    "schema_base64": "columns of other types",
-    "chunk_rows": "chunks of another length",
-    "part_bytes": "parts of another size",
-}
 _VARYING = re.compile(r'"[^"]*"|0x[0-9a-f]{2}|\d[\d,]*')
 _MOST_REASONS = 50
 
@@ -127,9 +114,14 @@ def part_name_of(name: str) -> bool:
     return re.fullmatch(r"part-\d{5,}-\d{5,}\.parquet", name) is not None
 
 
-def difference(before: PartsJob, now: PartsJob) -> str | None:
-    """Return in words what differs first between two jobs, or ``None`` if they write the same."""
-    return next((words for key, words in _WORDS.items() if getattr(before, key) != getattr(now, key)), None)
+def rejects_name_of(name: str) -> bool:
+    """Return whether a file is called like the rejects of one of a job's parts.
+
+    Example:
+        >>> rejects_name_of("rejects-00003-00012.jsonl"), rejects_name_of("rejects.jsonl")
+        (True, False)
+    """
+    return re.fullmatch(r"rejects-\d{5,}-\d{5,}\.jsonl", name) is not None
 
 
 def reason_of(problem: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ from pydantic import Field, ValidationError
 from distilora.records import Record
 
 _PRINTED_BYTES = 1 << 20
+# Of the job of one file and of that of many; what differs in several things is told by the first.
 _WORDS = {
     "versions": "another version of distilora or of a library that it needs",
     "bundle_id": "another bundle",
@@ -19,7 +21,10 @@ _WORDS = {
     "long_texts": "another rule for long texts",
     "prefix": "other names for the new columns",
     "text_column": "another text column",
+    "columns": "other columns",
+    "schema_base64": "columns of other types",
     "chunk_rows": "chunks of another length",
+    "part_bytes": "parts of another size",
     "threads": "another number of threads",
     "source": "another input file, or it has changed",
 }
@@ -76,8 +81,18 @@ def print_of(path: Path) -> SourcePrint:
     """Return what tells the file at ``path`` from others."""
     status = path.stat()
     with path.open("rb") as stream:
-        beginning = hashlib.sha256(stream.read(_PRINTED_BYTES)).hexdigest()
+        beginning = hash_of_beginning(stream.read)
     return SourcePrint(size_bytes=status.st_size, changed_ns=status.st_mtime_ns, beginning_sha256=beginning)
+
+
+def hash_of_beginning(read: Callable[[int], bytes]) -> str:
+    """Return the SHA-256 of a file's first MiB; ``read`` returns so many of its first bytes, or all where it has fewer.
+
+    Example:
+        >>> hash_of_beginning(lambda size: b"text"[:size])[:8]
+        '982d9e3e'
+    """
+    return hashlib.sha256(read(_PRINTED_BYTES)).hexdigest()
 
 
 def versions_that_count() -> dict[str, str]:
@@ -93,6 +108,7 @@ def read_progress(path: Path) -> Progress | None:
         return None
 
 
-def difference(before: Job, now: Job) -> str | None:
-    """Return in words what differs first between two jobs, or ``None`` if they write the same."""
-    return next((words for key, words in _WORDS.items() if getattr(before, key) != getattr(now, key)), None)
+def difference(before: Record, now: Record) -> str | None:
+    """Return in words what differs first between two jobs of one kind, or ``None`` if they write the same."""
+    own = {key: words for key, words in _WORDS.items() if hasattr(now, key)}
+    return next((words for key, words in own.items() if getattr(before, key) != getattr(now, key)), None)

@@ -15,7 +15,7 @@ from distilora.bundles.bundle import Bundle
 from distilora.bundles.predictions import Predictions
 from distilora.bundles.tokens import LongTexts
 from distilora.records import Record
-from distilora.scoring.forms import form_of
+from distilora.scoring.forms import form_of, is_resumable
 from distilora.scoring.output import Output, open_output, refuse_output
 from distilora.scoring.progress import Meter, shown_progress
 from distilora.scoring.reading import Chunk, open_comment_file
@@ -95,6 +95,7 @@ def score_file(  # noqa: PLR0913 - the public door: each argument is one option 
         OSError: the disk is full.
         KeyboardInterrupt: passed on, with what was done kept.
     """
+    refuse_rule(bundle, threshold=threshold, long_texts=long_texts)
     added = added_columns(bundle.labels, positive=bool(bundle.manifest.positive), prefix=prefix)
     out_form = form_of(out)
     refuse_output(out, source=source, replace=replace)
@@ -112,7 +113,7 @@ def score_file(  # noqa: PLR0913 - the public door: each argument is one option 
         threads=bundle.threads,
         source=print_of(source),
     )
-    with open_output(out, job=job, resumable=out_form != "parquet", tell=tell) as output:
+    with open_output(out, job=job, resumable=is_resumable(out_form), tell=tell) as output:
         resumed, began = output.done, time.perf_counter()
         writer = row_writer(out_form, comments.columns, added, write=output.write, schema=comments.schema)
         with shown_progress(comments.name, tell=tell) as meter:
@@ -122,6 +123,11 @@ def score_file(  # noqa: PLR0913 - the public door: each argument is one option 
         rejects = output.finish()
     seconds = time.perf_counter() - began
     return _summary(bundle.labels, output.done, resumed=resumed, seconds=seconds, out=out, rejects=rejects)
+
+
+def refuse_rule(bundle: Bundle, *, threshold: float | None, long_texts: LongTexts) -> None:
+    """Raise what :meth:`Bundle.predict` raises of these, before anything that an earlier process did is given up."""
+    bundle.predict(["?"], threshold=threshold, long_texts=long_texts)
 
 
 def _score(

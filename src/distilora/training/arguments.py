@@ -12,14 +12,15 @@ from distilora.config import MethodKind, TrainingSettings
 from distilora.models.precision import computes_in_bf16
 from distilora.training.processes import MAIN, processes
 
-_WIDE = 512
-_LEARNING_RATES: dict[MethodKind, tuple[float, float]] = {
-    # (hidden width up to 512, wider); chosen by validation macro-F1, see docs/settings.md.
+NARROW = 512
+"""Hidden width up to which an encoder learns at the first of its two rates."""
+LEARNING_RATES: dict[MethodKind, tuple[float, float]] = {
     "teacher": (1e-4, 3e-5),
     "student": (1e-4, 5e-5),
     "lora": (1e-3, 5e-4),
     "joint": (1e-4, 5e-5),
 }
+"""Of each kind of method that trains: up to that width, and above it; chosen by validation macro-F1."""
 
 
 def default_learning_rate(kind: MethodKind, *, width: int) -> float:
@@ -29,7 +30,7 @@ def default_learning_rate(kind: MethodKind, *, width: int) -> float:
         >>> default_learning_rate("teacher", width=384), default_learning_rate("teacher", width=768)
         (0.0001, 3e-05)
     """
-    return _LEARNING_RATES[kind][width > _WIDE]
+    return LEARNING_RATES[kind][width > NARROW]
 
 
 def uses_bf16(settings: TrainingSettings) -> bool:
@@ -42,7 +43,8 @@ def training_arguments(
 ) -> TrainingArguments:
     """Return the arguments of ``transformers.Trainer``.
 
-    The batch size is that of all processes together: the batches of :mod:`distilora.data.batches` are shared out.
+    The batch size is that of all processes together: the batches of :mod:`distilora.data.batches` are shared out. Older
+    checkpoints are left to :class:`distilora.training.checkpoints.CheckpointSeal`.
 
     Args:
         settings: of the method; its learning rate must be given.
@@ -52,7 +54,7 @@ def training_arguments(
     """
     if settings.learning_rate is None:
         raise ValueError("learning_rate is not set: resolve it with default_learning_rate first")
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=epochs or settings.epochs,
         per_device_train_batch_size=settings.batch_size,
@@ -71,7 +73,6 @@ def training_arguments(
         data_seed=seed,
         eval_strategy="epoch",
         save_strategy="epoch",
-        save_total_limit=2,
         load_best_model_at_end=True,
         restore_callback_states_from_checkpoint=True,  # early stopping's patience, and the clock
         metric_for_best_model="macro_f1",
@@ -83,6 +84,10 @@ def training_arguments(
         disable_tqdm=True,
         report_to="none",
     )
+    # One process trains on one GPU: over several the trainer would spread the model with nn.DataParallel, whose copies
+    # keep what is bound to layers of the first, such as first_token_only's method.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
 def _own_seed(seed: int) -> int:

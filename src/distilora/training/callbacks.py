@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Any
 
@@ -13,6 +12,7 @@ from transformers.trainer_callback import ExportableState
 
 from distilora.errors import VoidRunError
 from distilora.machine import forget_peak, peak_resident_mib
+from distilora.training.detectors import not_finite
 
 FINITE_LOSS = "finite loss"
 """Name of the guard that :class:`FiniteLoss` keeps."""
@@ -92,9 +92,9 @@ class FiniteLoss(TrainerCallback):  # type: ignore[misc]
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:  # noqa: ARG002
         """Raise ``VoidRunError`` where a logged loss or gradient is infinite or not a number."""
-        for name, value in (logs or {}).items():
-            if ("loss" in name or name == "grad_norm") and not math.isfinite(value):
-                raise VoidRunError(FINITE_LOSS, f"{name} is {value} at step {state.global_step}")
+        found = not_finite(logs or {})
+        if found is not None:
+            raise VoidRunError(FINITE_LOSS, f"{found.message} at step {state.global_step}")
 
 
 class EpochEndLog(TrainerCallback):  # type: ignore[misc]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,23 @@ def _hashes(checkpoint: Path) -> dict[str, str]:
 
 
 class CheckpointSeal(TrainerCallback):  # type: ignore[misc]
-    """Seals each checkpoint once its last file is written, on every process."""
+    """Seals each checkpoint once its last file is written, on every process; then all but it and the best one go.
+
+    So at every moment there is a sealed one to go on from. ``transformers.Trainer`` itself would delete old ones before
+    the new one is sealed: leave its ``save_total_limit`` absent.
+    """
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
-        """Seal the checkpoint of this step."""
+        """Seal the checkpoint of this step, and delete those that are no longer needed."""
         wait_for_all()  # each process writes the state of its own random numbers
         if state.is_world_process_zero:
-            seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            newest = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            seal(newest)
+            _delete_others(newest, best=state.best_model_checkpoint)
+
+
+def _delete_others(newest: Path, *, best: str | None) -> None:
+    kept = {newest.name, *([] if best is None else [Path(best).name])}
+    for path in newest.parent.glob("checkpoint-*"):
+        if path.name not in kept:
+            shutil.rmtree(path, ignore_errors=True)

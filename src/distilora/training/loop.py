@@ -25,7 +25,7 @@ from distilora.training.arguments import training_arguments
 from distilora.training.callbacks import FiniteLoss, ProgressBar, TrainingClock, TrainingMemory
 from distilora.training.checkpoints import CheckpointSeal, last_checkpoint, private_folder, read_state
 from distilora.training.layer_matching import LiveTeacher
-from distilora.training.monitor import TrainingMonitor, stopped_by_monitor
+from distilora.training.monitor import TrainingMonitor, events_kept, stopped_by_monitor
 from distilora.training.processes import by_main
 from distilora.training.records import Event
 from distilora.training.trainer import DistillationTrainer, Scores
@@ -84,7 +84,7 @@ def train_model(model: nn.Module, task: TrainingTask, *, scores: Scores) -> Trai
         scores: from logits and labels to scores by name; ``macro_f1`` decides which epoch is best.
 
     Raises:
-        VoidRunError: the loss is not finite.
+        VoidRunError: the loss is not finite; tells what the monitor saw.
     """
     checkpoint = by_main(lambda: last_checkpoint(private_folder(task.folder)))
     full_table = _train_seen_rows_only(model, task.train)
@@ -93,7 +93,8 @@ def train_model(model: nn.Module, task: TrainingTask, *, scores: Scores) -> Trai
     if checkpoint:
         logger.info("%s: going on from %s", task.title, checkpoint.name)
     try:
-        with quietly(), first_token_only(model), warnings.catch_warnings():
+        seen = events_kept(lambda: _callbacks_of(trainer)[TrainingMonitor].events)
+        with seen, quietly(), first_token_only(model), warnings.catch_warnings():
             # accelerate still passes broadcast_buffers on, which torch is about to give another name.
             warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -170,9 +171,13 @@ def _epochs_when_stopped(checkpoint: Path | None) -> int | None:
     return round(state["epoch"]) if waited >= stopping["args"]["early_stopping_patience"] else None
 
 
+def _callbacks_of(trainer: DistillationTrainer) -> dict[type[Any], Any]:
+    """Return a trainer's callbacks by type; one that was resumed has put new ones in the place of ours."""
+    return {type(callback): callback for callback in trainer.callback_handler.callbacks}
+
+
 def _training(trainer: DistillationTrainer) -> Training:
-    # A resumed trainer has put new ones in the place of ours.
-    found = {type(callback): callback for callback in trainer.callback_handler.callbacks}
+    found = _callbacks_of(trainer)
     evaluations: Sequence[dict[str, Any]] = [entry for entry in trainer.state.log_history if "eval_macro_f1" in entry]
     best = max(evaluations, key=lambda entry: entry["eval_macro_f1"])  # the first of equals, as the trainer keeps it
     ranks = found.get(GrowRank) or found.get(AllocateRank)

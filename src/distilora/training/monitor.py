@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, get_args
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
-from distilora.errors import ConfigError
+from distilora.errors import ConfigError, VoidRunError
 from distilora.training.detectors import (
     DEFAULTS,
     PREDICTED_SHARE,
@@ -183,6 +184,20 @@ def _check_actions(actions: Mapping[Kind, Action]) -> None:
     for kind, action in actions.items():
         if kind not in KINDS or action not in ACTIONS:
             raise ConfigError(f"monitor: {kind} = {action}: give {', '.join(KINDS)} one of {', '.join(ACTIONS)}")
+
+
+@contextmanager
+def events_kept(events: Callable[[], tuple[Event, ...]]) -> Iterator[None]:
+    """Where a run is found to be void meanwhile, let its error take along what the monitor saw.
+
+    Args:
+        events: returns what was seen until then.
+    """
+    try:
+        yield
+    except VoidRunError as void:
+        void.events = events()
+        raise
 
 
 def stopped_by_monitor(state: Mapping[str, Any]) -> bool:

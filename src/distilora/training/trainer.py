@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import numpy as np
@@ -99,6 +99,12 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
                 listening.enter_context(self._matcher.listening())
             return super().train(*arguments, **options)
 
+    def _load_callback_state(self) -> None:
+        """Restore what callbacks knew, and their order: the monitor tells of a loss before ``FiniteLoss`` raises."""
+        order = [type(callback) for callback in self.callback_handler.callbacks]
+        super()._load_callback_state()  # appends those that it makes anew
+        self.callback_handler.callbacks.sort(key=lambda callback: order.index(type(callback)))
+
     def get_train_dataloader(self) -> EpochLoader:
         """Return the loader of this process's share of each batch."""
         rows = self._train_rows
@@ -179,14 +185,16 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
 
     def _answers(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> tuple[Any, LayerPairs | None]:
         """Return what the model says of a batch in training, where it has a second function without its adapters."""
-        with ExitStack() as plain:
-            if self._objective.adapted:
-                plain.enter_context(without_adapters(model))
+        with self._plain():
             outputs = model(**inputs, output_hidden_states=self._matcher is not None)
         if self._matcher is None:
             return outputs, None
         with self.accelerator.autocast():
             return outputs, self._matcher.match(inputs, observe=True)
+
+    def _plain(self) -> AbstractContextManager[None]:
+        """Let the model compute without its adapters meanwhile, where it learns from the teacher without them."""
+        return without_adapters(self.model) if self._objective.adapted else nullcontext()
 
     def _end_epoch_of_balancer(self) -> None:
         epoch = int(self.state.epoch or 0)
@@ -228,16 +236,17 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
     def _validation_terms(self, logits: NDArray[np.float32]) -> dict[str, Tensor]:
         rows = self._validation_rows
         said, adapted = torch.from_numpy(logits), None
-        if self._objective.adapted:
-            with without_adapters(self.model):
+        with self._plain():
+            if self._objective.adapted:
                 said, adapted = torch.from_numpy(shared_logits(self.model, rows.texts, bf16=self.args.bf16)), said
+            pair_terms = self._validation_pair_terms()
         terms = self._objective.terms(
             said,
             torch.from_numpy(rows.labels),
             teacher_logits=None if rows.teacher_logits is None else torch.from_numpy(rows.teacher_logits),
             adapted_logits=adapted,
         )
-        return {**terms, **self._validation_pair_terms()}
+        return {**terms, **pair_terms}
 
     @torch.inference_mode()
     def _validation_pair_terms(self) -> dict[str, Tensor]:

@@ -73,8 +73,7 @@ def tune(
         with opened_storage(folder) as storage:
             settings = _with_methods(settings, [*_searched_before(storage, settings, folder), *methods])
             materials = replace(materials, settings=settings)
-            searches = _open(storage, materials, folder, seed=budget.seed)
-            _require_no_more(searches, budget.trials, folder)
+            searches = _open(storage, materials, folder, budget=budget)
             _run(searches, materials, folder, budget=budget, tell=tell)
             tuning = _found(searches, materials, budget)
         return tuning, write_tuning(folder, tuning, settings)
@@ -112,12 +111,15 @@ def _searched_before(storage: RDBStorage, settings: ExperimentSettings, folder: 
     return names
 
 
-def _open(storage: RDBStorage, materials: Materials, folder: Path, *, seed: int) -> list[_Search]:
+def _open(storage: RDBStorage, materials: Materials, folder: Path, *, budget: Budget) -> list[_Search]:
+    """Return the searches, those of before first: where one of them is refused, no new one is begun."""
     searches = []
     for name in materials.settings.run:
         method = resolved(materials.settings.method(name), materials)
-        identity = _identity(method, materials, seed=seed)
-        searches.append(_Search(method, open_study(storage, name, identity=identity, folder=folder)))
+        identity = _identity(method, materials, seed=budget.seed)
+        search = _Search(method, open_study(storage, name, identity=identity, folder=folder))
+        _require_no_more(search, budget.trials, folder)
+        searches.append(search)
     return searches
 
 
@@ -134,14 +136,13 @@ def _identity(method: MethodSettings, materials: Materials, *, seed: int) -> dic
     }
 
 
-def _require_no_more(searches: Sequence[_Search], trials: int, folder: Path) -> None:
-    for method, study in searches:
-        there = len(finished_trials(study))
-        if there > trials:
-            raise RunError(
-                f"{folder / DATABASE}: has {there} trials of {method.name}, and {trials} are asked for: what is "
-                f"compared must have had the same number; give --trials {there} or more, or another --out"
-            )
+def _require_no_more(search: _Search, trials: int, folder: Path) -> None:
+    there = len(finished_trials(search.study))
+    if there > trials:
+        raise RunError(
+            f"{folder / DATABASE}: has {there} trials of {search.method.name}, and {trials} are asked for: what is "
+            f"compared must have had the same number; give --trials {there} or more, or another --out"
+        )
 
 
 def _run(

@@ -30,6 +30,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from distilora.config import MethodSettings
 from distilora.data.faults import first_line
 from distilora.errors import RunError
+from distilora.runs import flat
 from distilora.tuning.space import Point, distributions, own_point
 
 DATABASE = "tuning.db"
@@ -103,7 +104,7 @@ def keep_same(study: Study, key: str, wanted: Mapping[str, Any], *, folder: Path
     if there is None:
         study.set_user_attr(key, now)
         return
-    before, after = _flat(there), _flat(now)
+    before, after = flat(there), flat(now)
     for name in sorted({*before, *after}):
         if before.get(name) != after.get(name):
             raise RunError(
@@ -163,10 +164,3 @@ class _Fixed(BaseSampler):
     ) -> Any:
         """Return the point's value of one setting."""
         return self._point[param_name]
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
-    return flat

@@ -98,11 +98,14 @@ def _by_layer(each: Sequence[Sequence[float]]) -> tuple[OverSeeds, ...]:
 
 
 def _rank_steps(run: RunRecord) -> Iterator[RankStep]:
+    """Yield each new rank with the step from which it held: an entry is of the stretch of steps that it ends."""
     rank: float | None = None
+    step, epoch = 0, 0.0
     for entry in _training(run):
         if entry.rank is not None and entry.rank != rank:
             rank = entry.rank
-            yield RankStep(seed=run.result.seed, step=entry.step, epoch=entry.epoch, rank=rank)
+            yield RankStep(seed=run.result.seed, step=step, epoch=epoch, rank=rank)
+        step, epoch = entry.step, entry.epoch
 
 
 def _kept_layer_scores(run: RunRecord) -> tuple[float, ...]:
