@@ -27,7 +27,14 @@ from tiny_experiment import tiny_settings
 LAUNCHER = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 ACCELERATE = (sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2")
 QUICK = {"costs": False, "noise_rows": 0, "layers": False}
-METHODS = ("teacher", "odd")
+# Small steps: what has no gradient but rounding errors, such as the bias of keys, Adam moves at the full rate all the
+# same, and scores before softmax tell of it.
+INSIDE = {
+    "like": "odd-tinybert",
+    "distillation": {"relations": 1.0, "cosine_hidden": 1.0, "cosine_logits": 0.0},
+    "training": {"learning_rate": 2e-4},
+}
+METHODS = ("teacher", "odd", "odd-inside")
 
 
 def started(experiment: Path, out: Path, *, launcher: tuple[str, ...] = LAUNCHER) -> subprocess.Popen[str]:
@@ -67,7 +74,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> ExperimentSettings:
         run=METHODS,
         data={"source": str(folder / "comments.csv"), "train_samples": 64},
         training={"batch_size": 7, "epochs": 2},
-        methods={"odd": {"training": {"epochs": 4}}},
+        methods={"odd": {"training": {"epochs": 4}}, "odd-inside": INSIDE},
         evidence=QUICK,
     )
 
@@ -102,7 +109,7 @@ def test_two_processes_log_the_losses_of_one(
 def test_one_of_them_tells_and_the_effective_batch_is_told(shared: tuple[Path, str]) -> None:
     folder, said = shared
     assert said.count("macro-F1   95 % interval") == 1
-    assert said.count("2/2 odd seed 0") == 1
+    assert said.count("2/3 odd seed 0") == 1
     assert said.count("2 processes: 7 comments a step, 3 or 4 a process; learning rates as for one process") == 1
     assert (folder / "comparison.json").is_file()
     assert "2 processes" in read_run(run_folder(folder, "odd", 0)).result.machine
@@ -178,7 +185,6 @@ def test_what_fails_on_one_fails_on_all_and_is_told_by_one(tmp_path: Path) -> No
     [
         ({"like": "lora-grow"}, 'lora.rank = "grow"'),
         ({"like": "odd-unfreeze"}, "training.unfreeze"),
-        ({"like": "odd-tinybert"}, "distillation.projection"),
     ],
 )
 def test_what_processes_cannot_share_is_refused(method: Mapping[str, str], setting: str) -> None:

@@ -14,8 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from distilora.analysis.noise import measure_noise
+from distilora.analysis.records import read_analysis
 from distilora.config import ExperimentSettings
 from distilora.errors import ConfigError, RunError, WorkerError
+from distilora.evaluation.robustness.answers import read_answers
 from distilora.experiment.materials import prepare
 from distilora.experiment.runner import run_methods
 from distilora.runs import RunRecord, checkpoints_folder, read_logits
@@ -59,6 +62,26 @@ def test_runs_on_ray_are_the_same_bits_in_the_same_order(
     told: list[str] = []
     assert_same(run_methods(prepare(settings), home / "many", engine=RayRuns(), tell=told.append), in_one_process)
     assert sum(line[0].isdigit() and "/8 " in line for line in told) == 8
+
+
+def test_what_can_be_measured_of_a_run_alone_is_measured_beside_others(
+    home: Path, settings: ExperimentSettings, in_one_process: list[RunRecord], ray: Any
+) -> None:
+    from distilora.scale.runs import RayRuns
+
+    materials = prepare(settings)
+    many = run_methods(materials, home / "many", engine=RayRuns())
+    kept = {run.folder: read_answers(run.folder) for run in many if run.result.kind not in ("baseline", "ensemble")}
+    assert None not in kept.values()
+    told: list[str] = []
+    for runs in (many, in_one_process):
+        measure_noise(runs, materials, rows=settings.evidence.noise_rows, tell=told.append)
+    assert len([line for line in told if "test texts" in line]) == 1 + len(kept)  # of the runs in one process alone
+    for run, other in zip(many, in_one_process, strict=True):
+        if run.folder in kept:
+            np.testing.assert_equal(*(read_answers(folder).noisy for folder in (run.folder, other.folder)))
+    teachers = [run for run in many if run.result.method == "teacher"]
+    assert all(read_analysis(run.folder) is not None for run in teachers)
 
 
 def test_what_a_run_refuses_is_told_as_without_ray(

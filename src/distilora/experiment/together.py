@@ -16,7 +16,7 @@ def check_together(settings: ExperimentSettings, *, processes: int) -> None:
         processes: how many there are.
 
     Raises:
-        ConfigError: a step has fewer comments than there are processes, or a method changes its weights.
+        ConfigError: a step has fewer comments than there are processes, or a method changes which weights train.
     """
     if processes == 1:
         return
@@ -58,10 +58,8 @@ def _trained(settings: ExperimentSettings) -> Iterator[MethodSettings]:
 
 
 def _alone(method: MethodSettings) -> Iterator[str]:
-    """Yield each setting that changes which weights there are, or has weights beside those of the model."""
+    """Yield each setting that changes which weights are trained."""
     if method.kind == "lora" and method.lora.rank == "grow":
         yield 'lora.rank = "grow"'
     if method.training.unfreeze:
         yield "training.unfreeze"
-    if method.learns_from == "teacher" and method.distillation.layer_weight and method.distillation.projection:
-        yield "distillation.projection"

@@ -40,6 +40,14 @@ class LayerPairs:
     weights: Tensor
     """How much each pair counts, 1 on average, shape (pairs,)."""
 
+    def count(self, term: str) -> Tensor:
+        """Return how many things a term is a mean of: real tokens, of attention scores two each; an integer, shape ().
+
+        Where a layer sees a window alone, the tokens outside are counted with the others.
+        """
+        lengths = self.attention_mask.sum(dim=1)
+        return (lengths.square() if term == "attention" else lengths).sum()
+
 
 @dataclass(frozen=True)
 class Objective:

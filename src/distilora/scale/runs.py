@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from distilora.analysis.single_runs import measure_run
 from distilora.config import ExperimentSettings, ResourcesSettings
 from distilora.errors import ConfigError, DistiloraError, RunError, WorkerError
 from distilora.experiment.materials import Materials, prepare
@@ -32,7 +33,8 @@ class RayRuns:
     def __call__(self, materials: Materials, folder: Path, done: Callable[[RunRecord], None]) -> list[RunRecord]:
         """Return the runs of all methods and seeds, by seed, each told of when it is complete.
 
-        A run whose process vanishes goes on from its last checkpoint, in another process.
+        A run whose process vanishes goes on from its last checkpoint, in another process. What ``[evidence]`` asks for
+        of a run alone is measured there, too: several at a time, and kept for those who measure all runs later.
 
         Args:
             materials: of the experiment; every process prepares its own from the same settings.
@@ -91,7 +93,7 @@ def _options(resources: ResourcesSettings) -> dict[str, Any]:
 
 
 def make_alone(settings: str, folder: str, home: str, name: str, seed: int, *needed: str | None) -> str | None:
-    """Make a run in a process of its own; return nothing, or why it was refused.
+    """Make a run in a process of its own, and measure what can be of it alone; return nothing, or why it was refused.
 
     Args:
         settings: of the experiment, as JSON.
@@ -110,7 +112,7 @@ def make_alone(settings: str, folder: str, home: str, name: str, seed: int, *nee
         torch.set_num_threads(materials.settings.resources.cpus)
         parents = dict(_parents(name, materials, Path(folder), seed=seed))
         with held_run(Path(folder), name, seed):
-            make_run(name, materials, Path(folder), seed=seed, parents=parents)
+            measure_run(make_run(name, materials, Path(folder), seed=seed, parents=parents), materials)
     except DistiloraError as error:  # not every one of them can be pickled
         return str(error)
     return None

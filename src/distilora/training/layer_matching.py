@@ -98,7 +98,8 @@ class LayerMatcher(nn.Module):
             states = self.projections([state.float() for state in states])
         mask = inputs["attention_mask"]
         if observe and self._teacher.sharpness:
-            found = mean_of_all(pair_similarities(states, [teacher.states for teacher in teachers], mask))
+            found = pair_similarities(states, [teacher.states for teacher in teachers], mask)
+            found = mean_of_all(found, count=mask.sum())
             self.similarities.update(range(len(found)), found)
         return LayerPairs(students, teachers, states, mask, self.weights)
 

@@ -74,14 +74,37 @@ def _flat(tensor: Tensor) -> Tensor:
     return tensor.reshape(len(tensor), -1).float()
 
 
-def mean_of_all(tensor: Tensor) -> Tensor:
-    """Return the mean of a tensor over all processes, shape as it is; gradients reach the part of this one alone."""
+def mean_of_all(tensor: Tensor, *, count: Tensor) -> Tensor:
+    """Return the mean over what all processes hold, of a tensor that is the mean over what this one holds.
+
+    Each process counts by how much its mean is of, so the result is what one process would find in the whole batch.
+    Gradients reach the part of this process alone, times the number of processes, by which averaging them over
+    processes divides.
+
+    Args:
+        tensor: mean over ``count`` things, such as tokens; of any shape.
+        count: how many they are here, shape ().
+    """
+    here = processes()
+    if here.count == 1:
+        return tensor
+    own = tensor * count
+    sums, counts = own.detach().clone(), count.clone()
+    torch.distributed.all_reduce(sums)
+    torch.distributed.all_reduce(counts)
+    scaled = own * here.count / counts
+    return scaled + (sums / counts - scaled).detach()
+
+
+def average_gradients(module: nn.Module) -> None:
+    """Replace each gradient by its mean over all processes, as their wrapper of the model does for the model alone."""
     count = processes().count
     if count == 1:
-        return tensor
-    mean = tensor.detach().clone()
-    torch.distributed.all_reduce(mean)
-    return tensor + (mean / count - tensor).detach()
+        return
+    for parameter in module.parameters():
+        if parameter.grad is not None:
+            torch.distributed.all_reduce(parameter.grad)
+            parameter.grad /= count
 
 
 class _Gathered(torch.autograd.Function):

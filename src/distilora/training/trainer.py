@@ -24,7 +24,7 @@ from distilora.training.extras import LOG_VARIANCE_RATE, KeepExtras
 from distilora.training.layer_matching import LayerMatcher, LiveTeacher
 from distilora.training.layer_rates import parameter_groups
 from distilora.training.processes import from_all, processes
-from distilora.training.sharing import mean_of_all, rows_of_all, shared_logits
+from distilora.training.sharing import average_gradients, mean_of_all, rows_of_all, shared_logits
 
 Scores = Callable[[NDArray[np.float32], NDArray[np.int64]], Mapping[str, float]]
 """From logits (rows, labels) and labels (rows,) to scores by name; ``macro_f1`` must be among them."""
@@ -34,8 +34,7 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
     """Minimises an :class:`Objective` on batches of like length; the teacher's logits come with the batch.
 
     Every term is logged by name with its weight: the mean over the steps since the last entry in training, the mean
-    over all rows at each evaluation. Several processes share each batch: terms of what the model answers are those of
-    the whole batch, terms that look inside the mean over the shares.
+    over all rows at each evaluation. Several processes share each batch: every term is that of the whole batch.
 
     Args:
         model: to be trained.
@@ -150,6 +149,7 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
         """Return the loss of a step, shape (), its gradients computed."""
         self._extras.zero_grad()  # the trainer does so for the model alone
         loss: Tensor = super().training_step(*arguments, **options)
+        average_gradients(self._extras)
         return loss
 
     def compute_loss(
@@ -166,7 +166,8 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
         answers = {"logits": outputs.logits, "labels": labels, "teacher_logits": teacher_logits}
         terms = self._objective.terms(**self._of_all({**answers, "adapted_logits": adapted}, passes), passes=passes)
         if pairs is not None:
-            terms |= {name: mean_of_all(term) for name, term in self._objective.pair_terms(pairs).items()}
+            inside = self._objective.pair_terms(pairs)
+            terms |= {name: mean_of_all(term, count=pairs.count(name)) for name, term in inside.items()}
         balanced = self._balancer.weigh(terms, self._objective.fixed, observe=True)
         self._remember(terms, balanced.weights)
         loss = balanced.total if self._penalty is None else balanced.total + self._penalty()
