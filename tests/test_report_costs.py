@@ -176,6 +176,22 @@ def test_the_choice_is_told_with_its_rule_its_costs_and_its_test_score_apart():
     assert "shown to be worse than teacher" in cells(table, "lora")["verdict"]
 
 
+def test_what_the_test_rows_show_to_be_better_is_told_beside_the_choice():
+    comparison = compared(usual_runs(seeds=2))
+    assert "better by more than chance" not in words(recommendation_section(comparison))
+    shown = {"value": 0.026, "low": 0.011, "high": 0.041, "p_holm": 0.004}
+    pairs = tuple(
+        pair.model_copy(update={"first": "teacher", "second": "odd", **shown})
+        if {pair.first, pair.second} == {"teacher", "odd"}
+        else pair
+        for pair in comparison.pairs
+    )
+    assert (
+        "no difference was found). But on the test rows, which have no say in this, teacher (+2.6 points, p = 0.004) "
+        "is better by more than chance in the rows."
+    ) in words(recommendation_section(comparison.model_copy(update={"pairs": pairs})))
+
+
 def test_one_seed_is_warned_of():
     assert "another seed may change this choice" in words(recommendation_section(usual()))
 

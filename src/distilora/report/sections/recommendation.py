@@ -25,6 +25,8 @@ from distilora.report.wording import (
 
 FEW_VALIDATION_ROWS = 500
 """With fewer validation rows the choice is called uncertain."""
+_MOST_AHEAD = 3
+"""Methods that are named as better on the test rows; of more, the number is told."""
 _UNITS = {"size": "MB", "latency": "ms", "recall": "recall"}
 _FAULTS = {"size": "too large", "latency": "too slow", "recall": "recall too low"}
 _FLAGS = {"size": "--max-size-mb", "latency": "--max-latency-ms", "recall": "--min-recall"}
@@ -64,6 +66,7 @@ def choice_sentence(comparison: Comparison, found: Recommendation) -> str:
     return (
         f"Ship {name}: it is the cheapest method that is not shown to be worse than {best}, the best on validation "
         f"rows (macro-F1 {score} against {number(found.considered[0].macro_f1.mean)}; {_tested(chosen)})."
+        f"{_ahead_on_test(comparison, found)}"
     )
 
 
@@ -73,6 +76,22 @@ def _tested(one: Considered) -> str:
         return "not tested"
     shown = "a difference was found" if gap.is_shown else "no difference was found"
     return f"{points(gap.value)} points, 95 % interval {points_span(gap.interval)}, {p_words(gap.p_holm)}: {shown}"
+
+
+def _ahead_on_test(comparison: Comparison, found: Recommendation) -> str:
+    """Return which considered methods the test rows show to be better than the chosen one, where there are any."""
+    gaps = {one.method: comparison.difference(one.method, found.method or "") for one in found.considered}
+    ahead = [
+        f"{printable(method)} ({points(gap.value)} points, {p_words(gap.p_holm)})"
+        for method, gap in gaps.items()
+        if gap is not None and gap.p_holm is not None and gap.is_shown and gap.value > 0
+    ]
+    if not ahead:
+        return ""
+    more = [f"{len(ahead) - _MOST_AHEAD} more"] if len(ahead) > _MOST_AHEAD else []
+    names = listed([*ahead[:_MOST_AHEAD], *more])
+    verb = "is" if len(ahead) == 1 else "are"
+    return f" But on the test rows, which have no say in this, {names} {verb} better by more than chance in the rows."
 
 
 def _cost(comparison: Comparison, chosen: Considered | None) -> str:
