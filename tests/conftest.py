@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 # Models of tests are tiny, and tests run in as many processes as there are processors: more threads would only wait for
 # each other. It is read when NumPy and torch are loaded, which this file comes before.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell without job control lets what it starts in the background ignore Ctrl-C, and what that starts in turn.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:
