@@ -26,6 +26,7 @@ def trained(experiment: Path, *, data: Path, text: str, label: str) -> Path:
             changes={
                 "data": {"source": str(data), "text": text, "label": label, **_TRAINING_ROWS},
                 "run": ("teacher", "odd"),
+                "evidence": {"costs": False, "noise_rows": 0, "layers": False},
             }
         )
         distilora.compare(settings, experiment, tell=say)
