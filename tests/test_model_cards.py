@@ -146,16 +146,16 @@ def test_the_hub_library_reads_the_scores_of_the_test_part_and_writes_the_same_f
 
 
 @pytest.mark.parametrize(
-    ("method", "library", "tags"),
+    ("method", "framework", "tags"),
     [
         ("teacher", "transformers", {"teacher"}),
         ("odd", "transformers", {"student", "knowledge-distillation"}),
         ("lora", "peft", {"lora"}),
     ],
 )
-def test_library_and_tags_say_what_kind_of_model_it_is(usual, method, library, tags):
+def test_library_and_tags_say_what_kind_of_model_it_is(usual, method, framework, tags):
     data = ModelCard(usual[f"{method}/seed-0"]).data
-    assert data.library_name == library
+    assert data.to_dict()["library_name"] == framework
     assert set(data.tags) == {"distilora", "text-classification"} | tags
 
 
@@ -173,7 +173,7 @@ def test_library_and_tags_say_what_kind_of_model_it_is(usual, method, library, t
 )
 def test_every_source_of_data_has_a_type_and_a_name_for_the_hub(source, kind, name, datasets):
     text = front_matter(
-        Head(name="odd", library="transformers", tags=(), data_source=source, base_model=None, test_scores=(0.5, 0.6))
+        Head(name="odd", framework="transformers", tags=(), data_source=source, base_model=None, test_scores=(0.5, 0.6))
     )
     data = ModelCard(text + "\n\n# odd\n").data
     found = data.eval_results[0]

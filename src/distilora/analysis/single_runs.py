@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from distilora.analysis.layers import analyse_layers
+from distilora.analysis.layers import analyse_experiment
 from distilora.analysis.noise import measure_noise
 from distilora.errors import DistiloraError
 from distilora.experiment.materials import Materials
@@ -24,12 +24,10 @@ def measure_run(run: RunRecord, materials: Materials) -> None:
         materials: of the same experiment.
     """
     evidence = materials.settings.evidence
-    if run.result.void is not None or run.result.kind == "ensemble":
-        return
     try:
-        if evidence.noise_rows:
+        if evidence.noise_rows and run.result.kind != "ensemble":
             measure_noise([run], materials, rows=evidence.noise_rows)
-        if evidence.layers and run.result.method == "teacher":
-            analyse_layers(run, materials)
+        if evidence.layers:
+            analyse_experiment([run], materials)
     except DistiloraError as error:
         logger.info("%s seed %d: not measured yet: %s", run.result.method, run.result.seed, error)

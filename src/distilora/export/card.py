@@ -107,7 +107,7 @@ def _front_matter(manifest: Manifest, origin: Origin, base_model: str | None) ->
     return front_matter(
         Head(
             name=manifest.name,
-            library="transformers" if WEIGHT_FILE in manifest.files else "onnx",
+            framework="transformers" if WEIGHT_FILE in manifest.files else "onnx",
             tags=("onnx", manifest.precision or manifest.kind),
             data_source=origin.data_source,
             base_model=base_model,

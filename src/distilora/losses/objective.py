@@ -41,9 +41,10 @@ class LayerPairs:
     """How much each pair counts, 1 on average, shape (pairs,)."""
 
     def count(self, term: str) -> Tensor:
-        """Return how many things a term is a mean of: real tokens, of attention scores two each; an integer, shape ().
+        """Return how many things a term is a mean of, as an integer of shape ().
 
-        Where a layer sees a window alone, the tokens outside are counted with the others.
+        They are the real tokens; of attention scores all pairs of real tokens of one text, also where a layer sees only
+        a window of them.
         """
         lengths = self.attention_mask.sum(dim=1)
         return (lengths.square() if term == "attention" else lengths).sum()

@@ -47,7 +47,7 @@ class Head:
 
     name: str
     """Of the model."""
-    library: Literal["transformers", "peft", "onnx"]
+    framework: Literal["transformers", "peft", "onnx"]
     tags: Sequence[str]
     """Beside ``distilora`` and the task."""
     data_source: str
@@ -70,7 +70,7 @@ def front_matter(head: Head) -> str:
     data = data_name(head.data_source)
     card = ModelCardData(
         language=data.language,
-        library_name=head.library,
+        library_name=head.framework,
         pipeline_tag=TASK,
         base_model=head.base_model,
         base_model_relation=head.relation if head.base_model else None,

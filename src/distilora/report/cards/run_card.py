@@ -81,7 +81,7 @@ def _head(result: Result, encoder: EncoderIdentity, making: Making) -> Head:
     is_on_the_encoder = is_lora and result.start is None and not result.layers  # what the hub calls its adapter
     return Head(
         name=result.method,
-        library="peft" if is_lora else "transformers",
+        framework="peft" if is_lora else "transformers",
         tags=(result.kind, *(["knowledge-distillation"] if making.learned else [])),
         data_source=result.data.source,
         base_model=encoder_hub_id(encoder.name),

@@ -48,10 +48,14 @@ def recommendation_section(comparison: Comparison) -> Section:
 
 
 def choice_sentence(comparison: Comparison, found: Recommendation) -> str:
-    """Return which method is recommended and why, or that none is and what would fit."""
+    """Return which method is recommended and why, and what the test rows show to be better; or what would fit."""
     chosen = found.chosen
     if chosen is None:
         return f"No method keeps to all limits, so none is recommended.{_what_would_fit(comparison, found)}"
+    return f"{_reason(found, chosen)}{_ahead_on_test(comparison, found)}"
+
+
+def _reason(found: Recommendation, chosen: Considered) -> str:
     name, best, score = printable(chosen.method), printable(found.best), number(chosen.macro_f1.mean)
     if len(found.considered) == 1:
         return (
@@ -66,7 +70,6 @@ def choice_sentence(comparison: Comparison, found: Recommendation) -> str:
     return (
         f"Ship {name}: it is the cheapest method that is not shown to be worse than {best}, the best on validation "
         f"rows (macro-F1 {score} against {number(found.considered[0].macro_f1.mean)}; {_tested(chosen)})."
-        f"{_ahead_on_test(comparison, found)}"
     )
 
 
@@ -79,8 +82,9 @@ def _tested(one: Considered) -> str:
 
 
 def _ahead_on_test(comparison: Comparison, found: Recommendation) -> str:
-    """Return which considered methods the test rows show to be better than the chosen one, where there are any."""
-    gaps = {one.method: comparison.difference(one.method, found.method or "") for one in found.considered}
+    """Return which methods that might have been chosen the test rows show to be better, where there are any."""
+    able = [one.method for one in found.considered if one.failing in {"worse", "dearer", "lower"}]
+    gaps = {method: comparison.difference(method, found.method or "") for method in able}
     ahead = [
         f"{printable(method)} ({points(gap.value)} points, {p_words(gap.p_holm)})"
         for method, gap in gaps.items()
@@ -91,7 +95,7 @@ def _ahead_on_test(comparison: Comparison, found: Recommendation) -> str:
     more = [f"{len(ahead) - _MOST_AHEAD} more"] if len(ahead) > _MOST_AHEAD else []
     names = listed([*ahead[:_MOST_AHEAD], *more])
     verb = "is" if len(ahead) == 1 else "are"
-    return f" But on the test rows, which have no say in this, {names} {verb} better by more than chance in the rows."
+    return f" But on the test rows, which have no say in this, {names} {verb} better by more than chance."
 
 
 def _cost(comparison: Comparison, chosen: Considered | None) -> str:
