@@ -22,8 +22,8 @@ from distilora.errors import RunError
 from distilora.evaluation.robustness.answers import NOISE_FILE, NoisyAnswers, read_answers, write_answers
 from distilora.evaluation.robustness.noise import NOISES, noisy
 from distilora.experiment.materials import Materials, prepare
-from distilora.experiment.progress import Progress
 from distilora.experiment.runner import run_methods
+from distilora.progress import Progress
 from distilora.runs import RunRecord, load_experiment, run_sha256
 from tiny_experiment import tiny_settings
 

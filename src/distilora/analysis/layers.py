@@ -31,11 +31,11 @@ from distilora.evaluation.intervals import difference_interval
 from distilora.evaluation.kept import measured_anew
 from distilora.evaluation.metrics import accuracy, macro_f1
 from distilora.experiment.materials import Materials
-from distilora.experiment.progress import Progress
 from distilora.models.layers import layer_numbers
 from distilora.models.precision import fast_device
 from distilora.models.similarity import POOLINGS, Pooling, cka_matrix
 from distilora.models.states import LayerVectors, classifier_pooling, layer_vectors
+from distilora.progress import Progress
 from distilora.runs import RunRecord, read_logits, run_sha256
 from distilora.training.arguments import uses_bf16
 from distilora.training.threads import torch_threads

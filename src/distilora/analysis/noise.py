@@ -20,8 +20,8 @@ from distilora.evaluation.robustness.answers import NoisyAnswers, read_answers, 
 from distilora.evaluation.robustness.noise import NOISES, noisy
 from distilora.evaluation.temperature import fit_temperature
 from distilora.experiment.materials import Materials
-from distilora.experiment.progress import Progress
 from distilora.models.inference import compute_logits
+from distilora.progress import Progress
 from distilora.runs import RunRecord, read_logits, run_sha256
 from distilora.training.arguments import uses_bf16
 from distilora.training.threads import torch_threads

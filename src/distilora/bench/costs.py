@@ -34,8 +34,8 @@ from distilora.evaluation.costs import (
     write_costs,
 )
 from distilora.evaluation.kept import measured_anew
-from distilora.experiment.progress import time_left
 from distilora.machine import processor, usable_processors
+from distilora.progress import time_left
 from distilora.runs import run_sha256
 
 logger = logging.getLogger(__name__)

@@ -11,15 +11,15 @@ from distilora.experiment.baseline_runs import run_baselines
 from distilora.experiment.ensembles import average_run
 from distilora.experiment.materials import Materials, prepare
 from distilora.experiment.methods import check_methods
-from distilora.experiment.progress import Progress
+from distilora.experiment.run_progress import RunProgress
 from distilora.experiment.together import check_together, steps_told
 from distilora.experiment.training_runs import resolved, train_run
 from distilora.runs import RunRecord, claim_experiment, locked
 from distilora.training.processes import by_main, held_by_main, main_first, processes, told_once
 
 logger = logging.getLogger(__name__)
-Engine = Callable[[Materials, Path, Callable[[RunRecord], None]], list[RunRecord]]
-"""Makes the runs of all methods and seeds of an experiment, by ``make_run``, and tells of each that is complete."""
+Engine = Callable[[Materials, Path, RunProgress], list[RunRecord]]
+"""Makes the runs of all methods and seeds of an experiment, by ``make_run``, and tells how far it is."""
 
 
 def run_experiment(
@@ -40,14 +40,14 @@ def run_experiment(
     return run_methods(main_first(lambda: prepare(settings)), folder, tell=tell)
 
 
-def in_turn(materials: Materials, folder: Path, done: Callable[[RunRecord], None]) -> list[RunRecord]:
+def in_turn(materials: Materials, folder: Path, progress: RunProgress) -> list[RunRecord]:
     """Return the runs of all methods and seeds, made one after another in this process."""
     made: list[RunRecord] = []
     for seed in materials.settings.seeds:
         records: dict[str, RunRecord] = {}
         for name in materials.settings.method_names:
             records[name] = make_run(name, materials, folder, seed=seed, parents=records)
-            done(records[name])
+            progress.complete(records[name])
         made += records.values()
     return made
 
@@ -71,8 +71,8 @@ def run_methods(
         by_main(lambda: claim_experiment(folder, materials.identity))
         _tell_of(materials, tell)
         records = main_first(lambda: run_baselines(materials, folder))
-        progress = Progress(total=len(settings.seeds) * len(settings.method_names), tell=tell)
-        return records + engine(materials, folder, lambda record: progress.tell_of(told(record)))
+        runs = [(name, seed) for seed in settings.seeds for name in settings.method_names]
+        return records + engine(materials, folder, RunProgress(folder, runs, tell=tell))
 
 
 def make_run(
@@ -106,13 +106,3 @@ def _tell_of(materials: Materials, tell: Callable[[str], None]) -> None:
     tell(f"{materials.comments.source}: {parts} rows; encoder {materials.encoder.name}")
     if processes().count > 1:
         tell(steps_told(materials.settings, processes=processes().count))
-
-
-def told(record: RunRecord) -> str:
-    """Return in a line what a run came to."""
-    result = record.result
-    where = f"{result.method} seed {result.seed}"
-    if result.void is not None or result.validation is None:
-        return f"{where}: void, {result.void}"
-    took = f", {result.training_seconds:.0f} s of training" if result.training_seconds is not None else ""
-    return f"{where}: validation macro-F1 {result.validation.macro_f1:.3f}{took}"

@@ -6,7 +6,7 @@ same for all machines.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,9 +18,12 @@ from distilora.analysis.single_runs import measure_run
 from distilora.config import ExperimentSettings, ResourcesSettings
 from distilora.errors import ConfigError, DistiloraError, RunError, WorkerError
 from distilora.experiment.materials import Materials, prepare
+from distilora.experiment.run_progress import RunProgress
 from distilora.experiment.runner import make_run
 from distilora.runs import RunRecord, held_run, read_run, run_folder
 from distilora.scale.session import begin_at, ray_says, ray_session
+
+_LOOK_EVERY_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,8 @@ class RayRuns:
     address: str | None = None
     """Of a running Ray; absent: one is started on this machine."""
 
-    def __call__(self, materials: Materials, folder: Path, done: Callable[[RunRecord], None]) -> list[RunRecord]:
-        """Return the runs of all methods and seeds, by seed, each told of when it is complete.
+    def __call__(self, materials: Materials, folder: Path, progress: RunProgress) -> list[RunRecord]:
+        """Return the runs of all methods and seeds, by seed.
 
         A run whose process vanishes goes on from its last checkpoint, in another process. What ``[evidence]`` asks for
         of a run alone is measured there, too: several at a time, and kept for those who measure all runs later.
@@ -39,7 +42,7 @@ class RayRuns:
         Args:
             materials: of the experiment; every process prepares its own from the same settings.
             folder: of the experiment, on all machines.
-            done: takes each complete run.
+            progress: is told of each complete run, and looks how far the others are.
 
         Raises:
             MissingExtraError: Ray is not installed.
@@ -53,10 +56,13 @@ class RayRuns:
                 _require_room(ray, settings.resources)
             waiting = _submitted(ray, settings, folder)
             while waiting:
-                ready, _ = ray.wait(list(waiting), num_returns=1)
+                ready, _ = ray.wait(list(waiting), num_returns=1, timeout=_LOOK_EVERY_S)
+                if not ready:
+                    progress.look(waiting.values())
+                    continue
                 name, seed = waiting.pop(ready[0])
                 _require_made(ray, ready[0], where=f"{name} seed {seed}")
-                done(read_run(run_folder(folder, name, seed)))
+                progress.complete(read_run(run_folder(folder, name, seed)))
         return [read_run(run_folder(folder, name, seed)) for seed in settings.seeds for name in settings.method_names]
 
 

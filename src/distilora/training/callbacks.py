@@ -1,4 +1,4 @@
-"""What watches a training: its clock, its memory, its progress bar, and the end of losses that are no numbers."""
+"""What watches a training: its clock, its memory, and the end of losses that are no numbers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 import torch
-from tqdm.auto import tqdm
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
@@ -103,48 +102,3 @@ class EpochEndLog(TrainerCallback):  # type: ignore[misc]
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """Ask for it."""
         control.should_log = True
-
-
-class ProgressBar(TrainerCallback):  # type: ignore[misc]
-    """One line with steps, time left, loss and the last validation macro-F1; gone when training ends."""
-
-    def __init__(self, title: str) -> None:
-        self._title = title
-        self._bar: Any = None
-        self._shown: dict[str, str] = {}
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
-        """Open the bar where the run goes on."""
-        self._bar = tqdm(
-            total=state.max_steps,
-            initial=state.global_step,
-            desc=self._title,
-            unit="step",
-            leave=False,
-            dynamic_ncols=True,
-            # Where nobody watches, as in a log file, and on all processes but the main one.
-            disable=None if state.is_world_process_zero else True,
-        )
-
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        """Count one step."""
-        if self._bar is not None:
-            self._bar.update()
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:  # noqa: ARG002
-        """Show the newest loss and score."""
-        for key, name in (("loss", "loss"), ("eval_macro_f1", "validation macro-F1")):
-            if logs and key in logs:
-                self._shown[name] = f"{logs[key]:.3f}"
-        if self._bar is not None:
-            self._bar.set_postfix(self._shown, refresh=False)
-
-    def on_train_end(self, *_: Any, **__: Any) -> None:
-        """Close the bar."""
-        self.close()
-
-    def close(self) -> None:
-        """Take the bar off the terminal, also after an error."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None

@@ -22,11 +22,12 @@ from distilora.models.first_token import first_token_only
 from distilora.models.loading import quietly
 from distilora.training.adaptive_rank import AllocateRank, GrowRank
 from distilora.training.arguments import training_arguments
-from distilora.training.callbacks import FiniteLoss, ProgressBar, TrainingClock, TrainingMemory
+from distilora.training.callbacks import FiniteLoss, TrainingClock, TrainingMemory
 from distilora.training.checkpoints import CheckpointSeal, last_checkpoint, private_folder, read_state
 from distilora.training.layer_matching import LiveTeacher
 from distilora.training.monitor import TrainingMonitor, events_kept, stopped_by_monitor
 from distilora.training.processes import by_main
+from distilora.training.progress import TrainingProgress
 from distilora.training.records import Event
 from distilora.training.trainer import DistillationTrainer, Scores
 from distilora.training.unfreezing import GradualUnfreezing
@@ -46,7 +47,7 @@ class TrainingTask:
     folder: Path
     """Where checkpoints are kept until the training is complete."""
     title: str
-    """What the progress bar is called."""
+    """What it is called where its progress is shown."""
     teacher: LiveTeacher | None = None
     adapters: LoraSettings | None = None
     """Of a model with adapters that peft holds: whether and how their ranks adapt."""
@@ -88,8 +89,8 @@ def train_model(model: nn.Module, task: TrainingTask, *, scores: Scores) -> Trai
     """
     checkpoint = by_main(lambda: last_checkpoint(private_folder(task.folder)))
     full_table = _train_seen_rows_only(model, task.train)
-    bar = ProgressBar(task.title)
-    trainer = _trainer(model, task, bar, scores=scores, epochs=_epochs_when_stopped(checkpoint))
+    progress = TrainingProgress(task.title, task.folder)
+    trainer = _trainer(model, task, progress, scores=scores, epochs=_epochs_when_stopped(checkpoint))
     if checkpoint:
         logger.info("%s: going on from %s", task.title, checkpoint.name)
     try:
@@ -99,7 +100,7 @@ def train_model(model: nn.Module, task: TrainingTask, *, scores: Scores) -> Trai
             warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
-        bar.close()
+        progress.close()
         # The trainer has wrapped the model to compute in bfloat16; from here on it is float32 again.
         trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
         if full_table:
@@ -116,7 +117,7 @@ def _train_seen_rows_only(model: nn.Module, rows: LabelledRows) -> bool:
 
 
 def _trainer(
-    model: nn.Module, task: TrainingTask, bar: ProgressBar, *, scores: Scores, epochs: int | None
+    model: nn.Module, task: TrainingTask, progress: TrainingProgress, *, scores: Scores, epochs: int | None
 ) -> DistillationTrainer:
     trainer = DistillationTrainer(
         model,
@@ -129,7 +130,7 @@ def _trainer(
         balanced_sampling=task.settings.balanced_sampling,
         layer_decay=task.settings.layer_decay,
         penalty=_penalty(model, task),
-        callbacks=[*_callbacks(task), CheckpointSeal(), bar],
+        callbacks=[*_callbacks(task), CheckpointSeal(), progress],
     )
     trainer.remove_callback(PrinterCallback)  # it prints every entry of the log
     return trainer

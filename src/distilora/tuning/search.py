@@ -17,9 +17,9 @@ from distilora.config import ExperimentSettings, MethodSettings
 from distilora.errors import ConfigError, RunError
 from distilora.experiment.materials import Materials, prepare
 from distilora.experiment.methods import check_methods
-from distilora.experiment.progress import Progress
 from distilora.experiment.provenance import machine, versions
 from distilora.experiment.training_runs import resolved
+from distilora.progress import Progress
 from distilora.runs import claim_experiment, locked, run_sha256
 from distilora.tuning.output import require_own_files, tuned_experiment, write_tuning
 from distilora.tuning.records import MethodSearch, TrialOutcome, Tuning, best_of

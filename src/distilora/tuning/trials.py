@@ -17,7 +17,8 @@ from distilora.config import SEARCH, MethodSettings
 from distilora.errors import RunError
 from distilora.experiment.fitting import fit
 from distilora.experiment.materials import Materials
-from distilora.experiment.runner import make_run, told
+from distilora.experiment.run_progress import told
+from distilora.experiment.runner import make_run
 from distilora.runs import RunRecord
 from distilora.training.threads import torch_threads
 from distilora.tuning.running import Report, ScoreTrial

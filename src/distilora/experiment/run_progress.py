@@ -1,0 +1,49 @@
+"""What is told of the runs of an experiment: of each that is complete, and of those that other processes are making."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from distilora.progress import Progress
+from distilora.runs import RunRecord, checkpoints_folder
+from distilora.training.progress import last_line
+
+
+class RunProgress:
+    """Tells how far the runs of an experiment are.
+
+    Args:
+        folder: of the experiment.
+        runs: the method and the seed of each.
+        tell: takes one line.
+    """
+
+    def __init__(self, folder: Path, runs: Iterable[tuple[str, int]], *, tell: Callable[[str], None]) -> None:
+        self._folders = {run: checkpoints_folder(folder, *run) for run in runs}
+        self._tell = tell
+        self._complete = Progress(total=len(self._folders), tell=tell)
+        # What a killed process left says nothing of the one that goes on.
+        self._told = {run: last_line(checkpoints) for run, checkpoints in self._folders.items()}
+
+    def complete(self, record: RunRecord) -> None:
+        """Tell of one more run that is complete, and about how long the others will take."""
+        self._complete.tell_of(told(record))
+
+    def look(self, runs: Iterable[tuple[str, int]]) -> None:
+        """Tell what is new of runs that other processes are making; those of this process tell it by themselves."""
+        for run in runs:
+            line = last_line(self._folders[run])
+            if line is not None and line != self._told[run]:
+                self._told[run] = line
+                self._tell(line)
+
+
+def told(record: RunRecord) -> str:
+    """Return in a line what a run came to."""
+    result = record.result
+    where = f"{result.method} seed {result.seed}"
+    if result.void is not None or result.validation is None:
+        return f"{where}: void, {result.void}"
+    took = f", {result.training_seconds:.0f} s of training" if result.training_seconds is not None else ""
+    return f"{where}: validation macro-F1 {result.validation.macro_f1:.3f}{took}"
