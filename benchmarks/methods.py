@@ -2,8 +2,8 @@
 
     python benchmarks/methods.py --data davidson.csv --text tweet --label label
 
-trains every preset with three seeds on 5,000 rows, resumably, into ``--work``, and writes ``--out`` and the table of
-``docs/methods.md``. Comments of the file that are in no part stand in for comments without labels.
+trains every preset with three seeds on 5,000 rows, resumably, into ``--work``, and writes ``--out`` and what
+``docs/methods.md`` says of it. Comments of the file that are in no part stand in for comments without labels.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ REFERENCE = "odd"
 ENSEMBLES = ("odd+even", "odd+lora")
 UNLABELLED = "odd-unlabelled"
 PAGE = Path(__file__).parent.parent / "docs" / "methods.md"
-_TABLE = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- end -->)", re.DOTALL)
+_MEASURED = re.compile(r"(?<=<!-- measured -->\n).*?(?=<!-- end -->)", re.DOTALL)
 _LEVEL = 0.05
 
 
@@ -48,10 +48,10 @@ def main() -> None:
     found = _found(outcome.comparison, load_experiment(arguments.work), arguments)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    table = markdown(found)
-    print(table)
+    shown = f"{conclusions(found)}\n{table(found)}"
+    print(shown)
     if arguments.page:
-        PAGE.write_text(_TABLE.sub(lambda _: table, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+        PAGE.write_text(_MEASURED.sub(lambda _: shown, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def _arguments() -> argparse.Namespace:
@@ -67,7 +67,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: a training a processor")
     parser.add_argument("--work", type=Path, default=Path("build/methods"), help="folder of the experiment")
     parser.add_argument("--out", type=Path, default=Path("build/methods.json"))
-    parser.add_argument("--page", action="store_true", help="put the table into docs/methods.md")
+    parser.add_argument("--page", action="store_true", help="put what was found into docs/methods.md")
     return parser.parse_args()
 
 
@@ -191,7 +191,29 @@ def _mean(score: Any) -> float | None:
     return None if score is None else float(score.mean)
 
 
-def markdown(found: Mapping[str, Any]) -> str:
+def conclusions(found: Mapping[str, Any]) -> str:
+    """Return what was found in sentences: of the best student, of those that win and of those that lose."""
+    verdicts = [(method["method"], verdict(method["to_odd"])) for method in found["methods"]]
+    better, worse = (
+        ", ".join(f"`{name}`" for name, found_to_be in verdicts if found_to_be == word) or "none"
+        for word in ("better", "worse")
+    )
+    shown = f"Shown to be better than `{REFERENCE}` on test rows: {better}. Shown to be worse, so losers here: {worse}."
+    return "\n\n".join([*_of_best_student(found["best_student"]), shown]) + "\n"
+
+
+def _of_best_student(best: Mapping[str, Any] | None) -> list[str]:
+    if best is None:
+        return []
+    picked = f"Of the students, `{best['method']}` is best on validation rows"
+    if best["to_odd"] is None:
+        return [f"{picked}."]
+    beats = "beats" if best["beats_odd"] else "is not shown to beat"
+    figures = f"(points, 95 % interval; Holm's p) {_against(best['to_odd'])}"
+    return [f"{picked}; it {beats} `{REFERENCE}` on test rows: {figures}."]
+
+
+def table(found: Mapping[str, Any]) -> str:
     """Return the table of what was found, the best on validation rows first."""
     ordered = sorted(found["methods"], key=lambda method: -(method["validation_macro_f1"] or -1.0))
     head = "| method | validation macro-F1 | test macro-F1 (95 %) | against odd, points (95 %; Holm's p) | verdict "

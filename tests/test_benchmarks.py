@@ -6,10 +6,12 @@ import runpy
 import sys
 from argparse import Namespace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from distilora.config import read_experiment
+from distilora.evaluation.significance import PairTest
 from tiny_experiment import save_comments
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -29,6 +31,34 @@ def test_the_comments_without_labels_are_whole_and_those_of_the_call(
     assert write(settings, arguments).read_bytes() == whole
     arguments.unlabelled_samples = 20
     assert len(write(settings, arguments).read_text().splitlines()) == 1 + 20
+
+
+@pytest.mark.parametrize(
+    ("value", "p", "beats", "better", "worse"),
+    [
+        (0.03, 0.01, "beats `odd`", "`even`", "none"),
+        (0.03, 0.06, "is not shown to beat `odd`", "none", "none"),
+        (-0.03, 0.01, "is not shown to beat `odd`", "none", "`even`"),
+    ],
+)
+def test_a_student_beats_the_plain_one_only_where_the_test_rows_show_it(
+    monkeypatch: pytest.MonkeyPatch, *, value: float, p: float, beats: str, better: str, worse: str
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    script = runpy.run_path(str(BENCHMARKS / "methods.py"))
+    test = PairTest(
+        first="even", second="odd", value=value, low=value - 0.01, high=value + 0.01, p=p, p_holm=p, mcnemar=()
+    )
+    rows = {
+        name: SimpleNamespace(method=name, layers=(1,), validation_macro_f1=SimpleNamespace(mean=score))
+        for name, score in (("odd", 0.7), ("even", 0.8))
+    }
+    best = script["_best_student"](rows, {"even": test})
+    methods = [{"method": "odd", "to_odd": None}, {"method": "even", "to_odd": test.model_dump()}]
+    said = script["conclusions"]({"best_student": best, "methods": methods})
+    assert f"Of the students, `even` is best on validation rows; it {beats} on test rows: " in said
+    assert f" {100 * value:+.1f} ({100 * value - 1:+.1f} to {100 * value + 1:+.1f}; {p:.3f})." in said
+    assert f"Shown to be better than `odd` on test rows: {better}. Shown to be worse, so losers here: {worse}." in said
 
 
 def test_a_part_that_is_not_there_to_be_killed_is_refused(
