@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from distilora.experiment.run_progress import RunProgress
-from distilora.runs import checkpoints_folder
-from distilora.training.progress import TrainingProgress, last_line
+from distilora.runs import RunRecord, checkpoints_folder
+from distilora.training.progress import TrainingProgress, last_told
 
 STEPS = 1000
 
@@ -48,8 +50,8 @@ def test_a_log_file_gets_a_line_soon_and_then_ever_fewer_but_one_in_five_minutes
     assert [line.partition(" of ")[0] for line in told] == [
         f"teacher seed 0: step {step}" for step in (3, 6, 12, 24, 48, 78, 108)
     ]
-    assert told[0] == "teacher seed 0: step 3 of 1,000, loss 0.612; about 166 min left"
-    assert last_line(tmp_path) == told[-1]
+    assert told[0] == "teacher seed 0: step 3 of 1,000, loss 0.612; about 2.8 h left"
+    assert last_told(tmp_path) == (told[-1], 0.108)
 
 
 def test_the_time_left_is_judged_by_the_steps_of_this_process(train, tmp_path, capsys):
@@ -61,14 +63,14 @@ def test_the_time_left_is_judged_by_the_steps_of_this_process(train, tmp_path, c
 def test_nothing_is_left_of_the_line_when_the_training_has_ended(train, tmp_path):
     progress = TrainingProgress("teacher seed 0", tmp_path)
     train(progress, _State(), until=3)
-    assert last_line(tmp_path) is not None
+    assert last_told(tmp_path) is not None
     progress.close()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_of_several_processes_the_main_one_alone_tells(train, tmp_path, capsys):
     train(TrainingProgress("teacher seed 0", tmp_path), _State(is_world_process_zero=False), until=100)
-    assert last_line(tmp_path) is None
+    assert last_told(tmp_path) is None
     assert not capsys.readouterr().err
 
 
@@ -78,10 +80,24 @@ def test_what_other_processes_say_is_told_once_and_nothing_that_a_killed_one_lef
     train(TrainingProgress("teacher seed 0", checkpoints[0]), _State(), until=3)  # killed
     told: list[str] = []
     progress = RunProgress(tmp_path, runs, tell=told.append)
-    progress.look(runs)
+    progress.look()
     assert told == []
     for name, folder in zip(("teacher", "lora"), checkpoints, strict=True):
         train(TrainingProgress(f"{name} seed 0", folder), _State(global_step=500), until=503)
-    progress.look(runs)
-    progress.look(runs)
+    progress.look()
+    progress.look()
     assert [line.partition(" of ")[0] for line in told] == ["teacher seed 0: step 503", "lora seed 0: step 503"]
+
+
+def test_the_time_left_counts_what_others_have_done_of_the_runs_under_way(train, tmp_path):
+    runs = [(name, 0) for name in ("teacher", "lora", "odd", "even")]
+    told: list[str] = []
+    progress = RunProgress(tmp_path, runs, tell=told.append)
+    train(TrainingProgress("lora seed 0", checkpoints_folder(tmp_path, "lora", 0)), _State(), until=503)  # told at 498
+    progress.complete(_record("teacher"))
+    # 5,030 seconds made 1.498 runs, and 2.502 are left
+    assert told == ["1/4 teacher seed 0: void, nothing learnt; about 2.3 h left"]
+
+
+def _record(method: str) -> RunRecord:
+    return cast("RunRecord", SimpleNamespace(result=SimpleNamespace(method=method, seed=0, void="nothing learnt")))

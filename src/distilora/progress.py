@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 
 _MINUTE = 60.0
+_HOUR = 60 * _MINUTE
 _READING_SECONDS = 1.0
 """A piece that took less was complete before, and says nothing of the others."""
 
@@ -23,26 +23,35 @@ class Progress:
         self._total = total
         self._tell = tell
         self._done = 0
-        self._worked_seconds: list[float] = []
+        self._worked = 0
+        self._worked_seconds = 0.0
         self._last = time.monotonic()
 
-    def tell_of(self, what: str) -> None:
-        """Tell that one more is done, and what it came to."""
+    def tell_of(self, what: str, *, others: float = 0.0) -> None:
+        """Tell that one more is done, and what it came to.
+
+        Args:
+            what: it came to.
+            others: how much is done of pieces that are worked on at the same time, in pieces.
+        """
         seconds, self._last = time.monotonic() - self._last, time.monotonic()
         self._done += 1
         if seconds > _READING_SECONDS:
-            self._worked_seconds.append(seconds)
-        each = statistics.fmean(self._worked_seconds) if self._worked_seconds else 0.0
-        self._tell(f"{self._done}/{self._total} {what}{time_left((self._total - self._done) * each)}")
+            self._worked += 1
+            self._worked_seconds += seconds
+        each = self._worked_seconds / (self._worked + others) if self._worked else 0.0
+        self._tell(f"{self._done}/{self._total} {what}{time_left((self._total - self._done - others) * each)}")
 
 
 def time_left(seconds: float) -> str:
     """Return about how long something still takes, as the end of a sentence; nothing where it is done or not known.
 
     Example:
-        >>> time_left(41), time_left(150), time_left(0)
-        ('; about 41 s left', '; about 2 min left', '')
+        >>> time_left(41), time_left(150), time_left(9000), time_left(0)
+        ('; about 41 s left', '; about 2 min left', '; about 2.5 h left', '')
     """
     if seconds < _MINUTE:
         return f"; about {max(1, round(seconds))} s left" if seconds else ""
-    return f"; about {round(seconds / _MINUTE)} min left"
+    if seconds < 2 * _HOUR:
+        return f"; about {round(seconds / _MINUTE)} min left"
+    return f"; about {seconds / _HOUR:.1f} h left"

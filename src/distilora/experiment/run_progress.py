@@ -7,7 +7,7 @@ from pathlib import Path
 
 from distilora.progress import Progress
 from distilora.runs import RunRecord, checkpoints_folder
-from distilora.training.progress import last_line
+from distilora.training.progress import last_told
 
 
 class RunProgress:
@@ -20,23 +20,25 @@ class RunProgress:
     """
 
     def __init__(self, folder: Path, runs: Iterable[tuple[str, int]], *, tell: Callable[[str], None]) -> None:
-        self._folders = {run: checkpoints_folder(folder, *run) for run in runs}
+        self._under_way = {run: checkpoints_folder(folder, *run) for run in runs}
         self._tell = tell
-        self._complete = Progress(total=len(self._folders), tell=tell)
+        self._complete = Progress(total=len(self._under_way), tell=tell)
         # What a killed process left says nothing of the one that goes on.
-        self._told = {run: last_line(checkpoints) for run, checkpoints in self._folders.items()}
+        self._told = {run: last_told(checkpoints) for run, checkpoints in self._under_way.items()}
 
     def complete(self, record: RunRecord) -> None:
         """Tell of one more run that is complete, and about how long the others will take."""
-        self._complete.tell_of(told(record))
+        del self._under_way[record.result.method, record.result.seed]
+        others = [last_told(checkpoints) for checkpoints in self._under_way.values()]
+        self._complete.tell_of(told(record), others=sum(other.share for other in others if other is not None))
 
-    def look(self, runs: Iterable[tuple[str, int]]) -> None:
+    def look(self) -> None:
         """Tell what is new of runs that other processes are making; those of this process tell it by themselves."""
-        for run in runs:
-            line = last_line(self._folders[run])
-            if line is not None and line != self._told[run]:
-                self._told[run] = line
-                self._tell(line)
+        for run, checkpoints in self._under_way.items():
+            now = last_told(checkpoints)
+            if now is not None and now != self._told[run]:
+                self._told[run] = now
+                self._tell(now.line)
 
 
 def told(record: RunRecord) -> str:

@@ -58,7 +58,7 @@ class RayRuns:
             while waiting:
                 ready, _ = ray.wait(list(waiting), num_returns=1, timeout=_LOOK_EVERY_S)
                 if not ready:
-                    progress.look(waiting.values())
+                    progress.look()
                     continue
                 name, seed = waiting.pop(ready[0])
                 _require_made(ray, ready[0], where=f"{name} seed {seed}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tqdm.auto import tqdm
 from transformers import TrainerCallback
@@ -13,9 +14,17 @@ from transformers import TrainerCallback
 from distilora.files import write_whole
 from distilora.progress import time_left
 
-_LINE_FILE = "progress.txt"
+_PROGRESS_FILE = "progress.json"
 _SHORTEST_PAUSE_S = 30.0
 _LONGEST_PAUSE_S = 300.0
+
+
+class Told(NamedTuple):
+    """What a training last told of itself."""
+
+    line: str
+    share: float
+    """Of its steps that are done, from 0 to 1."""
 
 
 class TrainingProgress(TrainerCallback):  # type: ignore[misc]
@@ -25,12 +34,12 @@ class TrainingProgress(TrainerCallback):  # type: ignore[misc]
 
     Args:
         title: of the training.
-        folder: of its checkpoints; the last line stands there for :func:`last_line`.
+        folder: of its checkpoints; what was told last stands there for :func:`last_told`.
     """
 
     def __init__(self, title: str, folder: Path) -> None:
         self._title = title
-        self._file = folder / _LINE_FILE
+        self._file = folder / _PROGRESS_FILE
         self._bar: Any = None
         self._shown: dict[str, str] = {}
         self._began_at = self._next_line_at = 0.0
@@ -84,18 +93,18 @@ class TrainingProgress(TrainerCallback):  # type: ignore[misc]
         known = [f"step {state.global_step:,} of {state.max_steps:,}", *(f"{k} {v}" for k, v in self._shown.items())]
         line = f"{self._title}: {', '.join(known)}{time_left(left)}"
         self._next_line_at = time.monotonic() + min(max(seconds, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S)
-        write_whole(self._file, f"{line}\n")
+        write_whole(self._file, json.dumps(Told(line, state.global_step / state.max_steps)._asdict()))
         if self._bar.disable:
             tqdm.write(line, file=sys.stderr)
 
 
-def last_line(folder: Path) -> str | None:
-    """Return how far a training was when it last said so, or nothing where it did not.
+def last_told(folder: Path) -> Told | None:
+    """Return what a training that is under way told last, or nothing where it did not.
 
     Args:
         folder: of its checkpoints.
     """
     try:
-        return (folder / _LINE_FILE).read_text(encoding="utf-8").strip()
+        return Told(**json.loads((folder / _PROGRESS_FILE).read_bytes()))
     except FileNotFoundError:
         return None
