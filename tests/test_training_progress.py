@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from distilora.experiment.run_progress import RunProgress
-from distilora.runs import RunRecord, checkpoints_folder
+from distilora.runs import RunRecord, checkpoints_folder, run_folder
 from distilora.training.progress import TrainingProgress, last_told
 
 STEPS = 1000
@@ -97,6 +97,20 @@ def test_the_time_left_counts_what_others_have_done_of_the_runs_under_way(train,
     progress.complete(_record("teacher"))
     # 5,030 seconds made 1.498 runs, and 2.502 are left
     assert told == ["1/4 teacher seed 0: void, nothing learnt; about 2.3 h left"]
+
+
+def test_what_was_done_before_makes_no_time_left_shorter(train, tmp_path):
+    runs = [(name, 0) for name in ("teacher", "lora", "odd", "even")]
+    run_folder(tmp_path, "teacher", 0).mkdir(parents=True)
+    lora = TrainingProgress("lora seed 0", checkpoints_folder(tmp_path, "lora", 0))
+    train(lora, _State(global_step=900), until=903)  # killed
+    told: list[str] = []
+    progress = RunProgress(tmp_path, runs, tell=told.append)
+    train(lora, _State(global_step=900), until=901)  # ten seconds until Ray has begun
+    progress.complete(_record("teacher"))
+    train(lora, _State(global_step=901), until=961)
+    progress.complete(_record("odd"))
+    assert [line.rpartition("nothing learnt")[2] for line in told] == ["", "; about 19 min left"]
 
 
 def _record(method: str) -> RunRecord:

@@ -27,16 +27,17 @@ class Progress:
         self._worked_seconds = 0.0
         self._last = time.monotonic()
 
-    def tell_of(self, what: str, *, others: float = 0.0) -> None:
+    def tell_of(self, what: str, *, others: float = 0.0, before: bool = False) -> None:
         """Tell that one more is done, and what it came to.
 
         Args:
             what: it came to.
-            others: how much is done of pieces that are worked on at the same time, in pieces.
+            others: how much has been done of pieces that are worked on at the same time, in pieces.
+            before: whether it was complete before, however long it took to see that.
         """
         seconds, self._last = time.monotonic() - self._last, time.monotonic()
         self._done += 1
-        if seconds > _READING_SECONDS:
+        if seconds > _READING_SECONDS and not before:
             self._worked += 1
             self._worked_seconds += seconds
         each = self._worked_seconds / (self._worked + others) if self._worked else 0.0

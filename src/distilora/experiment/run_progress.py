@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from distilora.progress import Progress
-from distilora.runs import RunRecord, checkpoints_folder
+from distilora.runs import RunRecord, checkpoints_folder, run_folder
 from distilora.training.progress import last_told
 
 
@@ -23,14 +23,22 @@ class RunProgress:
         self._under_way = {run: checkpoints_folder(folder, *run) for run in runs}
         self._tell = tell
         self._complete = Progress(total=len(self._under_way), tell=tell)
+        self._before = {run for run in self._under_way if run_folder(folder, *run).exists()}
         # What a killed process left says nothing of the one that goes on.
-        self._told = {run: last_told(checkpoints) for run, checkpoints in self._under_way.items()}
+        self._left = {run: last_told(checkpoints) for run, checkpoints in self._under_way.items()}
+        self._told = dict(self._left)
 
     def complete(self, record: RunRecord) -> None:
         """Tell of one more run that is complete, and about how long the others will take."""
-        del self._under_way[record.result.method, record.result.seed]
-        others = [last_told(checkpoints) for checkpoints in self._under_way.values()]
-        self._complete.tell_of(told(record), others=sum(other.share for other in others if other is not None))
+        run = (record.result.method, record.result.seed)
+        del self._under_way[run]
+        others = sum(self._newly_done(other) for other in self._under_way)
+        self._complete.tell_of(told(record), others=others, before=run in self._before)
+
+    def _newly_done(self, run: tuple[str, int]) -> float:
+        """Return the share of a run under way that was done since this command began."""
+        left, now = self._left[run], last_told(self._under_way[run])
+        return 0.0 if now is None else max(0.0, now.share - (0.0 if left is None else left.share))
 
     def look(self) -> None:
         """Tell what is new of runs that other processes are making; those of this process tell it by themselves."""
