@@ -22,22 +22,22 @@ class RunProgress:
     def __init__(self, folder: Path, runs: Iterable[tuple[str, int]], *, tell: Callable[[str], None]) -> None:
         self._under_way = {run: checkpoints_folder(folder, *run) for run in runs}
         self._tell = tell
-        self._complete = Progress(total=len(self._under_way), tell=tell)
+        self._progress = Progress(total=len(self._under_way), tell=tell)
         self._before = {run for run in self._under_way if run_folder(folder, *run).exists()}
-        # What a killed process left says nothing of the one that goes on.
-        self._left = {run: last_told(checkpoints) for run, checkpoints in self._under_way.items()}
-        self._told = dict(self._left)
+        # What killed processes left behind says nothing of those that go on.
+        self._at_begin = {run: last_told(checkpoints) for run, checkpoints in self._under_way.items()}
+        self._told = dict(self._at_begin)
 
     def complete(self, record: RunRecord) -> None:
         """Tell of one more run that is complete, and about how long the others will take."""
         run = (record.result.method, record.result.seed)
         del self._under_way[run]
         others = sum(self._newly_done(other) for other in self._under_way)
-        self._complete.tell_of(told(record), others=others, before=run in self._before)
+        self._progress.tell_of(told(record), others=others, before=run in self._before)
 
     def _newly_done(self, run: tuple[str, int]) -> float:
         """Return the share of a run under way that was done since this command began."""
-        left, now = self._left[run], last_told(self._under_way[run])
+        left, now = self._at_begin[run], last_told(self._under_way[run])
         return 0.0 if now is None else max(0.0, now.share - (0.0 if left is None else left.share))
 
     def look(self) -> None:
