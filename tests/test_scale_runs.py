@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -153,6 +155,31 @@ def test_more_than_ray_has_here_is_refused_at_once(
     greedy = ExperimentSettings.model_validate({**settings.model_dump(exclude_unset=True), "resources": wanted})
     with pytest.raises(ConfigError, match=line):
         run_methods(prepare(greedy), home / "greedy", engine=RayRuns())
+
+
+SESSION = """
+import os, time
+from distilora.scale.session import ray_session
+with ray_session(address=None, processors=1) as ray:
+    print(ray._private.worker._global_node.get_temp_dir_path(), flush=True)
+    time.sleep(60)
+"""
+
+
+def test_sigterm_ends_ray_and_all_that_it_started_without_a_word() -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", SESSION], stdout=pipe, stderr=pipe, text=True) as child:
+        assert child.stdout is not None
+        folder = Path(child.stdout.readline().strip())
+        assert folder.name.startswith("distilora-ray-")
+        assert folder.is_dir()
+        started = psutil.Process(child.pid).children(recursive=True)
+        child.send_signal(signal.SIGTERM)
+        assert child.communicate(timeout=30) == ("", "")
+    assert child.returncode == 128 + signal.SIGTERM
+    assert started
+    assert psutil.wait_procs(started, timeout=10)[1] == []
+    assert not folder.exists()
 
 
 def assert_same(runs: list[RunRecord], others: list[RunRecord]) -> None:

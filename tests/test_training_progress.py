@@ -113,5 +113,16 @@ def test_what_was_done_before_makes_no_time_left_shorter(train, tmp_path):
     assert [line.rpartition("nothing learnt")[2] for line in told] == ["", "; about 19 min left"]
 
 
+def test_a_run_that_was_half_done_before_counts_as_half_of_one(train, tmp_path):
+    runs = [(name, 0) for name in ("teacher", "odd", "even")]
+    teacher = TrainingProgress("teacher seed 0", checkpoints_folder(tmp_path, "teacher", 0))
+    train(teacher, _State(global_step=500), until=503)  # killed after half of 1,000 steps
+    told: list[str] = []
+    progress = RunProgress(tmp_path, runs, tell=told.append)
+    train(teacher, _State(global_step=500), until=560)
+    progress.complete(_record("teacher"))
+    assert told == ["1/3 teacher seed 0: void, nothing learnt; about 40 min left"]  # 600 s made half a run
+
+
 def _record(method: str) -> RunRecord:
     return cast("RunRecord", SimpleNamespace(result=SimpleNamespace(method=method, seed=0, void="nothing learnt")))

@@ -23,22 +23,22 @@ class Progress:
         self._total = total
         self._tell = tell
         self._done = 0
-        self._worked = 0
+        self._worked = 0.0
         self._worked_seconds = 0.0
         self._last = time.monotonic()
 
-    def tell_of(self, what: str, *, others: float = 0.0, before: bool = False) -> None:
+    def tell_of(self, what: str, *, others: float = 0.0, before: float = 0.0) -> None:
         """Tell that one more is done, and what it came to.
 
         Args:
             what: it came to.
             others: how much has been done of pieces that are worked on at the same time, in pieces.
-            before: whether it was complete before, however long it took to see that.
+            before: how much of it was done before, from 0 to 1; where all was, however long it took to see that.
         """
         seconds, self._last = time.monotonic() - self._last, time.monotonic()
         self._done += 1
-        if seconds > _READING_SECONDS and not before:
-            self._worked += 1
+        if seconds > _READING_SECONDS and before < 1:
+            self._worked += 1 - before
             self._worked_seconds += seconds
         each = self._worked_seconds / (self._worked + others) if self._worked else 0.0
         self._tell(f"{self._done}/{self._total} {what}{time_left((self._total - self._done - others) * each)}")

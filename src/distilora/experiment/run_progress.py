@@ -7,7 +7,7 @@ from pathlib import Path
 
 from distilora.progress import Progress
 from distilora.runs import RunRecord, checkpoints_folder, run_folder
-from distilora.training.progress import last_told
+from distilora.training.progress import Told, last_told
 
 
 class RunProgress:
@@ -23,22 +23,23 @@ class RunProgress:
         self._under_way = {run: checkpoints_folder(folder, *run) for run in runs}
         self._tell = tell
         self._progress = Progress(total=len(self._under_way), tell=tell)
-        self._before = {run for run in self._under_way if run_folder(folder, *run).exists()}
         # What killed processes left behind says nothing of those that go on.
         self._at_begin = {run: last_told(checkpoints) for run, checkpoints in self._under_way.items()}
         self._told = dict(self._at_begin)
+        self._before = {
+            run: 1.0 if run_folder(folder, *run).exists() else _share(left) for run, left in self._at_begin.items()
+        }
 
     def complete(self, record: RunRecord) -> None:
         """Tell of one more run that is complete, and about how long the others will take."""
         run = (record.result.method, record.result.seed)
         del self._under_way[run]
         others = sum(self._newly_done(other) for other in self._under_way)
-        self._progress.tell_of(told(record), others=others, before=run in self._before)
+        self._progress.tell_of(told(record), others=others, before=self._before[run])
 
     def _newly_done(self, run: tuple[str, int]) -> float:
         """Return the share of a run under way that was done since this command began."""
-        left, now = self._at_begin[run], last_told(self._under_way[run])
-        return 0.0 if now is None else max(0.0, now.share - (0.0 if left is None else left.share))
+        return max(0.0, _share(last_told(self._under_way[run])) - _share(self._at_begin[run]))
 
     def look(self) -> None:
         """Tell what is new of runs that other processes are making; those of this process tell it by themselves."""
@@ -47,6 +48,10 @@ class RunProgress:
             if now is not None and now != self._told[run]:
                 self._told[run] = now
                 self._tell(now.line)
+
+
+def _share(told: Told | None) -> float:
+    return 0.0 if told is None else told.share
 
 
 def told(record: RunRecord) -> str:

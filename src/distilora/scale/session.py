@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 from distilora.data.faults import first_line, printable
 from distilora.errors import MissingExtraError, WorkerError
@@ -37,7 +41,7 @@ def ray_session(*, address: str | None, processors: int | None, store_bytes: int
 
     Ray that is started here listens on the loopback address alone, tells nobody of its use, has no dashboard, writes no
     line to the terminal, and keeps its files in a folder that goes with it. (After ``kill -9`` the next session takes
-    that folder away.)
+    that folder away.) SIGTERM ends what is done within as an exception does, with exit code 143.
 
     Args:
         address: of a running Ray, such as ``10.0.0.7:6379``; absent: one is started on this machine.
@@ -56,13 +60,25 @@ def ray_session(*, address: str | None, processors: int | None, store_bytes: int
         yield ray
         return
     folder = None if address else _folder()
+    before = signal.getsignal(signal.SIGTERM)
     try:
         _connect(ray, address=address, processors=processors, store_bytes=store_bytes, folder=folder)
+        _on_sigterm(_leave)  # Ray has put a handler of its own there, which writes a stack and aborts
         yield ray
     finally:
         ray.shutdown()
+        _on_sigterm(before or signal.SIG_DFL)
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _on_sigterm(handler: Any) -> None:
+    if threading.current_thread() is threading.main_thread():  # the others may set none
+        signal.signal(signal.SIGTERM, handler)
+
+
+def _leave(signal_number: int, _: FrameType | None) -> NoReturn:
+    sys.exit(128 + signal_number)
 
 
 def begin_at(home: str) -> None:
