@@ -45,7 +45,7 @@ def main() -> None:
     arguments = _arguments()
     settings = _settings(arguments)
     outcome = distilora.compare(settings, arguments.work, engine=_engine(arguments.engine), tell=say)
-    found = _found(outcome.comparison, load_experiment(arguments.work), arguments)
+    found = _found(outcome.comparison, load_experiment(arguments.work), settings, arguments)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     shown = f"{conclusions(found)}\n{table(found)}"
@@ -119,11 +119,21 @@ def _engine(name: str) -> Engine:
     return RayRuns()
 
 
-def _found(comparison: Comparison, records: Sequence[RunRecord], arguments: argparse.Namespace) -> dict[str, Any]:
-    rows = {row.method: row for row in comparison.methods}
+def _found(
+    comparison: Comparison, kept: Sequence[RunRecord], settings: ExperimentSettings, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    asked = settings.method_names  # the folder may hold others, of earlier calls
+    rows = {row.method: row for row in comparison.methods if row.is_baseline or row.method in asked}
+    records = [record for record in kept if record.result.method in rows]
     tests = _tests(records, rows)
     costs = read_costs(arguments.work)
-    methods = [_method(row, tests.get(name), None if costs is None else costs.of(name)) for name, row in rows.items()]
+    methods = [
+        {
+            **_method(row, tests.get(name), None if costs is None else costs.of(name)),
+            **_training(name, records, rows, settings),
+        }
+        for name, row in rows.items()
+    ]
     command = (
         f"python benchmarks/methods.py --data {arguments.data.name} --text {arguments.text} --label {arguments.label}"
     )
@@ -139,11 +149,14 @@ def _found(comparison: Comparison, records: Sequence[RunRecord], arguments: argp
 
 
 def _tests(records: Sequence[RunRecord], rows: Mapping[str, MethodRow]) -> dict[str, PairTest]:
-    """Return the paired test of each method against the reference, corrected for all of them."""
+    """Return the paired test of each method against the reference, corrected for all of them.
+
+    One of which a run is void has none: the seeds that are left may be the easy ones.
+    """
     predictions: dict[str, list[Any]] = {}
     for record in sorted(records, key=lambda record: record.result.seed):
         row = rows[record.result.method]
-        if record.test_predictions is not None and not row.is_baseline:
+        if record.test_predictions is not None and not (row.is_baseline or row.void):
             predictions.setdefault(row.method, []).append(record.test_predictions)
     labels = next(record.test_labels for record in records if record.test_labels is not None)
     stacked = {name: np.stack(found) for name, found in predictions.items()}
@@ -160,22 +173,46 @@ def _method(row: MethodRow, test: PairTest | None, costs: MethodCosts | None) ->
         "kind": row.kind,
         "layers": row.layers,
         "seeds": len(row.seeds),
-        "void": [run.reason for run in row.void],
+        "void": [f"seed {run.seed}: {run.reason}" for run in row.void],
         "validation_macro_f1": _mean(row.validation_macro_f1),
         "macro_f1": None if row.macro_f1 is None else row.macro_f1.model_dump(),
         "accuracy": _mean(row.accuracy),
         "to_odd": None if test is None else test.model_dump(include={"value", "low", "high", "p", "p_holm"}),
-        "training_seconds": row.training_seconds,
         "size_mb": None if costs is None else costs.size_mb,
         "precision": None if costs is None else costs.precision,
         "latency_64_tokens_p50_ms": None if latency is None else latency.p50_ms,
     }
 
 
+def _training(
+    name: str, records: Sequence[RunRecord], rows: Mapping[str, MethodRow], settings: ExperimentSettings
+) -> dict[str, Any]:
+    """Return how long a method is trained: by itself, and with what must be trained before it."""
+    if rows[name].is_baseline:
+        return {}
+    trained = [one for one in _needed(name, settings) if settings.method(one).kind != "ensemble"]
+    seconds = [rows[one].training_seconds for one in trained]
+    runs = sorted((record.result for record in records if record.result.method == name), key=lambda result: result.seed)
+    return {
+        "epochs": None if settings.method(name).kind == "ensemble" else settings.method(name).training.epochs,
+        "best_epochs": [run.best_epoch for run in runs if run.best_epoch is not None],
+        "training_seconds": rows[name].training_seconds,
+        "training_seconds_in_all": None if None in seconds else sum(one or 0.0 for one in seconds),
+    }
+
+
+def _needed(name: str, settings: ExperimentSettings) -> dict[str, None]:
+    """Return a method and all that must be trained before it, each once."""
+    needed = {name: None}
+    for one in settings.method(name).needs:
+        needed |= _needed(one, settings)
+    return needed
+
+
 def _best_student(rows: Mapping[str, MethodRow], tests: Mapping[str, PairTest]) -> dict[str, Any] | None:
     """Return the model of half the depth that is best on validation rows, and how it does against the reference."""
     half = [row for row in rows.values() if row.layers is not None or row.method == "searched"]
-    scored = [row for row in half if row.validation_macro_f1 is not None]
+    scored = [row for row in half if row.validation_macro_f1 is not None and not row.void]
     if not scored:
         return None
     best = max(scored, key=lambda row: _mean(row.validation_macro_f1) or 0.0)
@@ -199,13 +236,24 @@ def conclusions(found: Mapping[str, Any]) -> str:
         for word in ("better", "worse")
     )
     shown = f"Shown to be better than `{REFERENCE}` on test rows: {better}. Shown to be worse, so losers here: {worse}."
-    return "\n\n".join([*_of_best_student(found["best_student"]), shown]) + "\n"
+    return "\n\n".join([*_of_best_student(found["best_student"]), shown, *_of_epochs(found["methods"])]) + "\n"
+
+
+def _of_epochs(methods: Sequence[Mapping[str, Any]]) -> list[str]:
+    climbing = [
+        f"`{method['method']}`"
+        for method in methods
+        if method.get("best_epochs") and set(method["best_epochs"]) == {method["epochs"]}
+    ]
+    if not climbing:
+        return []
+    return [f"With every seed best after the last epoch, so more epochs may bring more: {', '.join(climbing)}."]
 
 
 def _of_best_student(best: Mapping[str, Any] | None) -> list[str]:
     if best is None:
         return []
-    picked = f"Of the students, `{best['method']}` is best on validation rows"
+    picked = f"Of the models of half the depth, `{best['method']}` is best on validation rows"
     if best["to_odd"] is None:
         return [f"{picked}."]
     beats = "beats" if best["beats_odd"] else "is not shown to beat"
@@ -217,7 +265,7 @@ def table(found: Mapping[str, Any]) -> str:
     """Return the table of what was found, the best on validation rows first."""
     ordered = sorted(found["methods"], key=lambda method: -(method["validation_macro_f1"] or -1.0))
     head = "| method | validation macro-F1 | test macro-F1 (95 %) | against odd, points (95 %; Holm's p) | verdict "
-    head += "| training | to ship | one text of 64 tokens |"
+    head += "| best epochs | training (with all it needs) | to ship | one text of 64 tokens |"
     lines = [head, f"|{'---|' * (head.count('|') - 1)}"]
     lines += [_line(method) for method in ordered]
     return "\n".join(lines) + "\n"
@@ -226,9 +274,11 @@ def table(found: Mapping[str, Any]) -> str:
 def _line(method: Mapping[str, Any]) -> str:
     score, test = method["macro_f1"], method["to_odd"]
     if score is None:
-        return f"| {method['method']} | void: {'; '.join(method['void'])} | | | | | | |"
+        return f"| {method['method']} | void: {'; '.join(method['void'])} | | | | | | | |"
     interval = score["interval"]
     shown = f"{_f1(score['mean'])}" + (f" ({_f1(interval['low'])} to {_f1(interval['high'])})" if interval else "")
+    if method["void"]:
+        shown += f"; void: {'; '.join(method['void'])}"
     against = "" if test is None else _against(test)
     cells = [
         method["method"],
@@ -236,11 +286,25 @@ def _line(method: Mapping[str, Any]) -> str:
         shown,
         against,
         verdict(test),
-        _figure(method["training_seconds"], "{:.0f} s"),
+        _epochs(method),
+        _training_time(method),
         _figure(method["size_mb"], "{:.1f} MB" + (" fp32" if method["precision"] == "fp32" else "")),
         _figure(method["latency_64_tokens_p50_ms"], "{:.2f} ms"),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _epochs(method: Mapping[str, Any]) -> str:
+    if not method.get("best_epochs"):
+        return ""
+    return f"{', '.join(str(epoch) for epoch in method['best_epochs'])} of {method['epochs']}"
+
+
+def _training_time(method: Mapping[str, Any]) -> str:
+    alone, in_all = method.get("training_seconds"), method.get("training_seconds_in_all")
+    if alone is None:
+        return ""
+    return f"{alone:.0f} s" + (f" ({in_all:.0f} s)" if in_all is not None and in_all > alone else "")
 
 
 def verdict(test: Mapping[str, float] | None) -> str:

@@ -50,15 +50,49 @@ def test_a_student_beats_the_plain_one_only_where_the_test_rows_show_it(
         first="even", second="odd", value=value, low=value - 0.01, high=value + 0.01, p=p, p_holm=p, mcnemar=()
     )
     rows = {
-        name: SimpleNamespace(method=name, layers=(1,), validation_macro_f1=SimpleNamespace(mean=score))
-        for name, score in (("odd", 0.7), ("even", 0.8))
+        name: SimpleNamespace(method=name, layers=(1,), validation_macro_f1=SimpleNamespace(mean=score), void=void)
+        for name, score, void in (("odd", 0.7, ()), ("even", 0.8, ()), ("last", 0.9, ("seed 1 collapsed",)))
     }
     best = script["_best_student"](rows, {"even": test})
     methods = [{"method": "odd", "to_odd": None}, {"method": "even", "to_odd": test.model_dump()}]
     said = script["conclusions"]({"best_student": best, "methods": methods})
-    assert f"Of the students, `even` is best on validation rows; it {beats} on test rows: " in said
+    assert f"Of the models of half the depth, `even` is best on validation rows; it {beats} on test rows: " in said
     assert f" {100 * value:+.1f} ({100 * value - 1:+.1f} to {100 * value + 1:+.1f}; {p:.3f})." in said
     assert f"Shown to be better than `odd` on test rows: {better}. Shown to be worse, so losers here: {worse}." in said
+
+
+def test_the_table_of_methods_tells_what_each_needs_and_which_could_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    script = runpy.run_path(str(BENCHMARKS / "methods.py"))
+    settings = read_experiment(changes={"run": "odd-lora,odd+odd-lora", "seeds": "0,1"})
+    assert list(script["_needed"]("odd+odd-lora", settings)) == ["odd+odd-lora", "odd", "teacher", "odd-lora"]
+    seconds = {"teacher": 400.0, "odd": 200.0, "odd-lora": 100.0, "odd+odd-lora": 300.0}
+    rows = {
+        name: SimpleNamespace(is_baseline=False, training_seconds=of_it, kind="student", layers=None, seeds=(0, 1))
+        for name, of_it in seconds.items()
+    }
+    records = [
+        SimpleNamespace(result=SimpleNamespace(method=name, seed=seed, best_epoch=best))
+        for name, found in (("odd", (3, 5)), ("odd-lora", (3, 3)))
+        for seed, best in enumerate(found)
+    ]
+    scored = {"validation_macro_f1": 0.7, "macro_f1": {"mean": 0.7, "interval": None}, "to_odd": None, "void": []}
+    scored |= {"seeds": 2, "size_mb": None, "precision": None, "latency_64_tokens_p50_ms": None}
+    methods = [{"method": name, **scored, **script["_training"](name, records, rows, settings)} for name in seconds]
+    cells = [
+        [cell.strip() for cell in line.split("|")[6:8]]
+        for line in script["table"]({"methods": methods}).splitlines()[1:]
+    ]
+    assert cells[1:] == [
+        ["", "400 s"],
+        ["3, 5 of 5", "200 s (600 s)"],
+        ["3, 3 of 3", "100 s (700 s)"],
+        ["", "300 s (700 s)"],
+    ]
+    said = script["conclusions"]({"best_student": None, "methods": methods})
+    assert said.endswith("With every seed best after the last epoch, so more epochs may bring more: `odd-lora`.\n")
+    half_void = {**methods[1], "void": ["seed 1: collapsed"]}
+    assert "| .700; void: seed 1: collapsed |" in script["_line"](half_void)
 
 
 def test_a_part_that_is_not_there_to_be_killed_is_refused(

@@ -74,6 +74,14 @@ def test_label_smoothing_mixes_the_target_with_the_uniform_distribution() -> Non
     assert hard_target_loss(logits, torch.from_numpy(TRUE), label_smoothing=0.1).item() == pytest.approx(expected)
 
 
+def test_class_weights_count_rows_and_leave_their_smoothed_targets_alone() -> None:
+    logits, weights = drawn(ROWS, LABELS, seed=2), np.arange(1.0, LABELS + 1)
+    target = 0.9 * np.eye(LABELS)[TRUE] + 0.1 / LABELS
+    expected = np.average(-(target * log_softmax(logits.numpy(), axis=1)).sum(axis=1), weights=weights[TRUE])
+    options = {"class_weights": torch.from_numpy(weights), "label_smoothing": 0.1}
+    assert hard_target_loss(logits, torch.from_numpy(TRUE), **options).item() == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 7.0])
 def test_the_soft_term_is_the_temperature_squared_times_the_divergence(temperature: float) -> None:
     student, teacher = drawn(ROWS, LABELS, seed=3), drawn(ROWS, LABELS, seed=4)
@@ -150,8 +158,9 @@ def test_rows_without_a_label_count_in_what_the_teacher_says_alone() -> None:
     assert terms["hard"] == known["hard"]
     assert terms["soft"] == whole["soft"]
     labels[:] = UNLABELLED
+    assert list(objective.terms(student, labels, teacher_logits=teacher)) == ["soft", "cosine_logits"]
     student.requires_grad_()
-    nobody = objective.terms(student, labels, teacher_logits=teacher)["hard"]
+    nobody = Objective().terms(student, labels)["hard"]
     nobody.backward()
     assert nobody.item() == 0
     assert student.grad is not None

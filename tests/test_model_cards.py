@@ -293,6 +293,7 @@ def told_of_preset(method):
         ("odd-unfreeze", "unfrozen layer by layer from the top"),
         ("odd-focal", "focal loss with gamma 2"),
         ("odd-sampling", "classes weighed alike, rows drawn by the frequency of their class to the power of −0.5"),
+        ("odd-dropout", "dropout 0.1"),
         ("odd-r-drop", "dropout 0.1, classes weighed by their frequency to the power of −0.25, R-Drop with weight 1"),
         ("odd-smoothing", "label smoothing 0.1"),
         ("odd-augmented", "a changed copy of each training text (word-dropout, swap and misspelling)"),

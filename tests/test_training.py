@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,7 @@ from distilora.config import DistillationSettings, LoraSettings, TrainingSetting
 from distilora.data.batches import LabelledRows
 from distilora.errors import VoidRunError
 from distilora.evaluation.metrics import macro_f1
-from distilora.losses.objective import Objective
+from distilora.losses.objective import UNLABELLED, Objective
 from distilora.models.inference import compute_logits
 from distilora.models.joint import add_joint_adapters
 from distilora.models.students import build_student
@@ -86,6 +87,20 @@ def test_the_logged_training_loss_is_the_mean_over_its_steps(encoder: Path, tmp_
     assert [entry["step"] for entry in entries] == [1, 3, 6, 9, 12]
     over_first_epoch = (entries[0]["loss_hard"] + 2 * entries[1]["loss_hard"] + 3 * entries[2]["loss_hard"]) / 6
     assert over_first_epoch == pytest.approx(functional.cross_entropy(*_tensors(model, train)).item(), rel=1e-5)
+
+
+def test_steps_without_any_label_leave_the_mean_of_the_labels_term_alone(encoder: Path, tmp_path: Path) -> None:
+    model, teacher = classifier(encoder), classifier(encoder, seed=1)
+    train = rows(48, seed=1, teacher=teacher)  # six batches, one of which has a label
+    labels = np.where(np.arange(48) == 5, train.labels, UNLABELLED)
+    objective = Objective(weights=DistillationSettings(balance="moving-average"))
+    mostly = task(tmp_path, STANDSTILL, train=replace(train, labels=labels), objective=objective)
+    training = train_model(model, mostly, scores=scores)
+    logits, true = _tensors(model, train)
+    assert logged(training.log, "loss_hard") == pytest.approx(
+        2 * [functional.cross_entropy(logits[5:6], true[5:6]).item()], rel=1e-5
+    )
+    assert len(logged(training.log, "loss_soft")) == 5
 
 
 def _tensors(model: PreTrainedModel, of: LabelledRows) -> tuple[torch.Tensor, torch.Tensor]:

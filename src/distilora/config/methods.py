@@ -303,8 +303,8 @@ PRESETS: Mapping[str, Table] = {
     "lora": {"kind": "lora"},
     # The setting of the earlier projects, to compare with.
     "lora-qv": {"kind": "lora", "lora": {"targets": ["query", "value"], "alpha": 32.0, "dropout": 0.1}},
-    # Ranks that adapt, and peft's variants.
-    "lora-grow": {"kind": "lora", "lora": {"rank": "grow"}, "training": {"epochs": 5}},
+    # Ranks that adapt, and peft's variants. A plateau is what lets a rank grow, so it must not end the training.
+    "lora-grow": {"kind": "lora", "lora": {"rank": "grow"}, "training": {"epochs": 5, "patience": 0}},
     "adalora": {"kind": "lora", "lora": {"adalora": True}, "training": {"epochs": 5}},
     "dora": {"kind": "lora", "lora": {"dora": True}},
     "rslora": {"kind": "lora", "lora": {"rslora": True}},
@@ -331,6 +331,7 @@ PRESETS: Mapping[str, Table] = {
     "odd-unfreeze": _odd(training={"unfreeze": True}),
     "odd-focal": _odd(training={"focal_gamma": 2.0}),
     "odd-sampling": _odd(training={"balanced_sampling": 0.5, "class_weight_power": 0.0}),
+    "odd-dropout": _odd(training={"dropout": 0.1}),
     "odd-r-drop": _odd(training={"dropout": 0.1, "r_drop": 1.0}),
     "odd-smoothing": _odd(training={"label_smoothing": 0.1}),
     "odd-augmented": _odd(training={"augment": ["word-dropout", "swap", "misspelling"]}),

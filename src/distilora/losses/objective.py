@@ -25,6 +25,7 @@ LABELS_ONLY = DistillationSettings(hard=1.0, soft=0.0, cosine_logits=0.0, cosine
 """The weights of a method that learns from labels alone."""
 UNLABELLED = -100
 """Stands in the place of a label where nobody gave one; only the teacher says something of such a row."""
+_OF_LABELS = {"hard", "lora"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +84,9 @@ class Objective:
     ) -> dict[str, Tensor]:
         """Return each term of the answers that has a weight, unweighted, by its name.
 
+        Where no row has a label, terms of the labels are left out, if there are others: a loss of 0 would let weights
+        that adapt take those terms for learnt.
+
         Args:
             logits: the model's, shape (batch, labels).
             labels: index of the true class, or :data:`UNLABELLED`, shape (batch,).
@@ -90,7 +94,9 @@ class Objective:
             adapted_logits: with adapters, where ``logits`` are without; needed by ``lora``.
             passes: 2 where the batch holds the same rows twice, once for each pass that ``r_drop`` compares.
         """
-        weights = self.fixed
+        weights = set(self.fixed)
+        if not (labels != UNLABELLED).any():
+            weights = weights - _OF_LABELS or weights
         terms: dict[str, Tensor] = {}
         if "hard" in weights:
             terms["hard"] = self._hard(logits, labels)

@@ -14,7 +14,7 @@ def hard_target_loss(
     Args:
         logits: scores before softmax, shape (batch, labels).
         labels: index of the true class, shape (batch,).
-        class_weights: how much a row of each class counts, shape (labels,); absent: all the same.
+        class_weights: how much a row of each true class counts, shape (labels,); absent: all the same.
         label_smoothing: share of the target that is spread evenly over all classes, from 0 to below 1.
 
     Returns:
@@ -31,7 +31,12 @@ def hard_target_loss(
         >>> hard_target_loss(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))
         tensor(0.6931)
     """
-    return functional.cross_entropy(logits, labels, weight=class_weights, label_smoothing=label_smoothing)
+    if class_weights is None or not label_smoothing:
+        return functional.cross_entropy(logits, labels, weight=class_weights, label_smoothing=label_smoothing)
+    # Given both, PyTorch weighs what is spread over a class by the weight of that class, which leans to rare ones.
+    losses = functional.cross_entropy(logits, labels, reduction="none", label_smoothing=label_smoothing)
+    weights = class_weights[labels]
+    return (weights * losses).sum() / weights.sum()
 
 
 def soft_target_loss(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float) -> Tensor:

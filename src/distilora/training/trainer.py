@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
@@ -88,7 +89,7 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
         if teacher is not None:
             teacher.model.to(self.args.device)
         self._sums: dict[str, Tensor] = {}
-        self._steps = 0
+        self._counts: Counter[str] = Counter()
         self._epoch = 0
 
     def train(self, *arguments: Any, **options: Any) -> Any:
@@ -208,15 +209,15 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
         found |= {f"weight_{name}": weight.detach() for name, weight in weights.items()}
         for name, value in found.items():
             self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value
-        self._steps += 1
+            self._counts[name] += 1
 
     def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
         """Log, with the mean of every term and weight since the last entry beside the training loss."""
         if "loss" in logs:
-            logs.update({name: float(total) / self._steps for name, total in self._sums.items()})
+            logs.update({name: float(total) / self._counts[name] for name, total in self._sums.items()})
             if self._matcher is not None:
                 logs["pair_weights"] = self._matcher.weights.tolist()
-            self._sums, self._steps = {}, 0
+            self._sums, self._counts = {}, Counter()
         super().log(logs, start_time)
 
     def evaluate(self, *_: Any, metric_key_prefix: str = "eval", **__: Any) -> dict[str, Any]:
