@@ -162,7 +162,7 @@ import os, time
 from distilora.scale.session import ray_session
 with ray_session(address=None, processors=1) as ray:
     print(ray._private.worker._global_node.get_temp_dir_path(), flush=True)
-    time.sleep(60)
+    ray.wait([ray.remote(lambda: time.sleep(60)).remote()])
 """
 
 
@@ -173,6 +173,7 @@ def test_sigterm_ends_ray_and_all_that_it_started_without_a_word() -> None:
         folder = Path(child.stdout.readline().strip())
         assert folder.name.startswith("distilora-ray-")
         assert folder.is_dir()
+        wait_for_task(child.pid)
         started = psutil.Process(child.pid).children(recursive=True)
         child.send_signal(signal.SIGTERM)
         assert child.communicate(timeout=30) == ("", "")
@@ -180,6 +181,18 @@ def test_sigterm_ends_ray_and_all_that_it_started_without_a_word() -> None:
     assert started
     assert psutil.wait_procs(started, timeout=10)[1] == []
     assert not folder.exists()
+
+
+def wait_for_task(pid: int) -> None:
+    """Wait until a process of this one works on a task, so that this one waits for Ray."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for process in psutil.Process(pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if "".join(process.cmdline()).startswith("ray::<lambda>"):
+                    return
+        time.sleep(0.05)
+    raise AssertionError("no task has begun")
 
 
 def assert_same(runs: list[RunRecord], others: list[RunRecord]) -> None:

@@ -61,10 +61,20 @@ def ray_session(*, address: str | None, processors: int | None, store_bytes: int
         return
     folder = None if address else _folder()
     before = signal.getsignal(signal.SIGTERM)
+    ends = list[int]()
+
+    def leave(signal_number: int, _: FrameType | None) -> NoReturn:
+        ends.append(signal_number)
+        sys.exit()
+
     try:
         _connect(ray, address=address, processors=processors, store_bytes=store_bytes, folder=folder)
-        _on_sigterm(_leave)  # Ray has put a handler of its own there, which writes a stack and aborts
+        _on_sigterm(leave)  # Ray has put a handler of its own there, which writes a stack and aborts
         yield ray
+    except SystemExit:
+        if ends:  # said only here: where Ray is waited for, it makes exit code 1 of any other
+            sys.exit(128 + ends[0])
+        raise
     finally:
         ray.shutdown()
         _on_sigterm(before or signal.SIG_DFL)
@@ -75,10 +85,6 @@ def ray_session(*, address: str | None, processors: int | None, store_bytes: int
 def _on_sigterm(handler: Any) -> None:
     if threading.current_thread() is threading.main_thread():  # the others may set none
         signal.signal(signal.SIGTERM, handler)
-
-
-def _leave(signal_number: int, _: FrameType | None) -> NoReturn:
-    sys.exit(128 + signal_number)
 
 
 def begin_at(home: str) -> None:
