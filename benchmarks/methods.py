@@ -187,26 +187,19 @@ def _method(row: MethodRow, test: PairTest | None, costs: MethodCosts | None) ->
 def _training(
     name: str, records: Sequence[RunRecord], rows: Mapping[str, MethodRow], settings: ExperimentSettings
 ) -> dict[str, Any]:
-    """Return how long a method is trained: by itself, and with what must be trained before it."""
+    """Return a method's epochs and how many seconds its training takes: by itself, and with all that comes before."""
     if rows[name].is_baseline:
-        return {}
-    trained = [one for one in _needed(name, settings) if settings.method(one).kind != "ensemble"]
-    seconds = [rows[one].training_seconds for one in trained]
-    runs = sorted((record.result for record in records if record.result.method == name), key=lambda result: result.seed)
+        return {"epochs": None, "best_epochs": [], "training_seconds": None, "training_seconds_in_all": None}
+    in_order = sorted((record.result for record in records), key=lambda result: result.seed)
+    needed = [settings.method(one) for one in settings.model_copy(update={"run": (name,)}).method_names]
+    # What an ensemble took is what its members took.
+    seconds = [rows[method.name].training_seconds for method in needed if method.kind != "ensemble"]
     return {
-        "epochs": None if settings.method(name).kind == "ensemble" else settings.method(name).training.epochs,
-        "best_epochs": [run.best_epoch for run in runs if run.best_epoch is not None],
+        "epochs": None if rows[name].kind == "ensemble" else settings.method(name).training.epochs,
+        "best_epochs": [run.best_epoch for run in in_order if run.method == name and run.best_epoch is not None],
         "training_seconds": rows[name].training_seconds,
-        "training_seconds_in_all": None if None in seconds else sum(one or 0.0 for one in seconds),
+        "training_seconds_in_all": None if None in seconds else sum(filter(None, seconds)),
     }
-
-
-def _needed(name: str, settings: ExperimentSettings) -> dict[str, None]:
-    """Return a method and all that must be trained before it, each once."""
-    needed = {name: None}
-    for one in settings.method(name).needs:
-        needed |= _needed(one, settings)
-    return needed
 
 
 def _best_student(rows: Mapping[str, MethodRow], tests: Mapping[str, PairTest]) -> dict[str, Any] | None:
@@ -236,14 +229,14 @@ def conclusions(found: Mapping[str, Any]) -> str:
         for word in ("better", "worse")
     )
     shown = f"Shown to be better than `{REFERENCE}` on test rows: {better}. Shown to be worse, so losers here: {worse}."
-    return "\n\n".join([*_of_best_student(found["best_student"]), shown, *_of_epochs(found["methods"])]) + "\n"
+    return "\n\n".join([*_of_best_student(found["best_student"]), shown, *_of_last_epochs(found["methods"])]) + "\n"
 
 
-def _of_epochs(methods: Sequence[Mapping[str, Any]]) -> list[str]:
+def _of_last_epochs(methods: Sequence[Mapping[str, Any]]) -> list[str]:
     climbing = [
         f"`{method['method']}`"
         for method in methods
-        if method.get("best_epochs") and set(method["best_epochs"]) == {method["epochs"]}
+        if method["best_epochs"] and set(method["best_epochs"]) == {method["epochs"]}
     ]
     if not climbing:
         return []
@@ -286,7 +279,7 @@ def _line(method: Mapping[str, Any]) -> str:
         shown,
         against,
         verdict(test),
-        _epochs(method),
+        _best_epochs(method),
         _training_time(method),
         _figure(method["size_mb"], "{:.1f} MB" + (" fp32" if method["precision"] == "fp32" else "")),
         _figure(method["latency_64_tokens_p50_ms"], "{:.2f} ms"),
@@ -294,14 +287,14 @@ def _line(method: Mapping[str, Any]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _epochs(method: Mapping[str, Any]) -> str:
-    if not method.get("best_epochs"):
+def _best_epochs(method: Mapping[str, Any]) -> str:
+    if not method["best_epochs"]:
         return ""
     return f"{', '.join(str(epoch) for epoch in method['best_epochs'])} of {method['epochs']}"
 
 
 def _training_time(method: Mapping[str, Any]) -> str:
-    alone, in_all = method.get("training_seconds"), method.get("training_seconds_in_all")
+    alone, in_all = method["training_seconds"], method["training_seconds_in_all"]
     if alone is None:
         return ""
     return f"{alone:.0f} s" + (f" ({in_all:.0f} s)" if in_all is not None and in_all > alone else "")

@@ -54,7 +54,8 @@ def test_a_student_beats_the_plain_one_only_where_the_test_rows_show_it(
         for name, score, void in (("odd", 0.7, ()), ("even", 0.8, ()), ("last", 0.9, ("seed 1 collapsed",)))
     }
     best = script["_best_student"](rows, {"even": test})
-    methods = [{"method": "odd", "to_odd": None}, {"method": "even", "to_odd": test.model_dump()}]
+    verdicts = {"odd": None, "even": test.model_dump()}
+    methods = [{"method": name, "to_odd": to_odd, "best_epochs": []} for name, to_odd in verdicts.items()]
     said = script["conclusions"]({"best_student": best, "methods": methods})
     assert f"Of the models of half the depth, `even` is best on validation rows; it {beats} on test rows: " in said
     assert f" {100 * value:+.1f} ({100 * value - 1:+.1f} to {100 * value + 1:+.1f}; {p:.3f})." in said
@@ -65,7 +66,6 @@ def test_the_table_of_methods_tells_what_each_needs_and_which_could_go_on(monkey
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     script = runpy.run_path(str(BENCHMARKS / "methods.py"))
     settings = read_experiment(changes={"run": "odd-lora,odd+odd-lora", "seeds": "0,1"})
-    assert list(script["_needed"]("odd+odd-lora", settings)) == ["odd+odd-lora", "odd", "teacher", "odd-lora"]
     seconds = {"teacher": 400.0, "odd": 200.0, "odd-lora": 100.0, "odd+odd-lora": 300.0}
     rows = {
         name: SimpleNamespace(is_baseline=False, training_seconds=of_it, kind="student", layers=None, seeds=(0, 1))

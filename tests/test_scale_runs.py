@@ -120,11 +120,18 @@ def kill_at_checkpoint(folder: Path, killed: list[int]) -> None:
         if time.monotonic() > deadline:
             return
         time.sleep(0.001)
-    for process in psutil.Process().children(recursive=True):  # nobody else's, who may be at work on this machine
+    for process in workers_on("make_alone", of=os.getpid()):
         with suppress(psutil.NoSuchProcess):
-            if "".join(process.cmdline()).startswith("ray::make_alone"):
-                process.kill()
-                killed.append(process.pid)
+            process.kill()
+            killed.append(process.pid)
+
+
+def workers_on(task: str, *, of: int) -> Iterator[psutil.Process]:
+    """Yield the processes of Ray that work on a task for this process, and for nobody else on this machine."""
+    for process in psutil.Process(of).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "".join(process.cmdline()).startswith(f"ray::{task}"):
+                yield process
 
 
 def test_a_worker_that_always_vanishes_is_told_in_one_line(
@@ -173,7 +180,10 @@ def test_sigterm_ends_ray_and_all_that_it_started_without_a_word() -> None:
         folder = Path(child.stdout.readline().strip())
         assert folder.name.startswith("distilora-ray-")
         assert folder.is_dir()
-        wait_for_task(child.pid)
+        deadline = time.monotonic() + 60
+        while not list(workers_on("<lambda>", of=child.pid)):  # then the child waits for Ray
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         started = psutil.Process(child.pid).children(recursive=True)
         child.send_signal(signal.SIGTERM)
         assert child.communicate(timeout=30) == ("", "")
@@ -181,18 +191,6 @@ def test_sigterm_ends_ray_and_all_that_it_started_without_a_word() -> None:
     assert started
     assert psutil.wait_procs(started, timeout=10)[1] == []
     assert not folder.exists()
-
-
-def wait_for_task(pid: int) -> None:
-    """Wait until a process of this one works on a task, so that this one waits for Ray."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        for process in psutil.Process(pid).children(recursive=True):
-            with suppress(psutil.NoSuchProcess):
-                if "".join(process.cmdline()).startswith("ray::<lambda>"):
-                    return
-        time.sleep(0.05)
-    raise AssertionError("no task has begun")
 
 
 def assert_same(runs: list[RunRecord], others: list[RunRecord]) -> None:

@@ -94,20 +94,20 @@ class Objective:
             adapted_logits: with adapters, where ``logits`` are without; needed by ``lora``.
             passes: 2 where the batch holds the same rows twice, once for each pass that ``r_drop`` compares.
         """
-        weights = set(self.fixed)
+        names = set(self.fixed)
         if not (labels != UNLABELLED).any():
-            weights = weights - _OF_LABELS or weights
+            names = names - _OF_LABELS or names
         terms: dict[str, Tensor] = {}
-        if "hard" in weights:
+        if "hard" in names:
             terms["hard"] = self._hard(logits, labels)
-        if teacher_logits is not None and "soft" in weights:
+        if teacher_logits is not None and "soft" in names:
             terms["soft"] = soft_target_loss(logits, teacher_logits, temperature=self.weights.temperature)
-        if teacher_logits is not None and "cosine_logits" in weights:
+        if teacher_logits is not None and "cosine_logits" in names:
             terms["cosine_logits"] = cosine_logit_loss(logits, teacher_logits)
-        if passes == 2 and "r_drop" in weights:
+        if passes == 2 and "r_drop" in names:
             first, second = logits.chunk(2)
             terms["r_drop"] = r_drop_loss(first, second)
-        if adapted_logits is not None and "lora" in weights:
+        if adapted_logits is not None and "lora" in names:
             terms["lora"] = self._hard(adapted_logits, labels)
         return terms
 
