@@ -532,6 +532,16 @@ def test_a_card_warns_where_the_method_is_not_above_tfidf(tmp_path):
     assert "not above that of TF-IDF" in card
 
 
+def test_a_card_warns_of_a_class_that_its_own_seed_never_finds(tmp_path):
+    names, rows = ("hate *speech*", "neither", "spam"), 90
+    seeing = run("odd", seed=1, names=names, rows=rows)
+    wrong = np.flatnonzero(seeing.test_labels == 0).tolist()
+    cards = cards_of(tmp_path, [run("odd", names=names, rows=rows, wrong=wrong), seeing])
+    warning = r"It recognised not one test text of these classes: hate \*speech\*."
+    assert warning in cards["odd/seed-0"]
+    assert warning not in cards["odd/seed-1"]
+
+
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("untrained")

@@ -88,6 +88,25 @@ def test_methods_that_a_baseline_beats_are_named():
     assert "odd: at least one seed gave every test row the same class" in told
 
 
+def test_a_seed_that_never_finds_a_class_is_told_though_the_mean_hides_it():
+    names, rows = ("hate", "neither", "spam"), 90
+    hate = np.flatnonzero(run("odd", seed=1, names=names, rows=rows).test_labels == 0)
+    blind = run("odd", seed=1, names=names, rows=rows, wrong=hate.tolist())
+    comparison = compare_runs([run("odd", seed=0, names=names, rows=rows), blind])
+    assert comparison.row("odd").classes["hate"].recall.mean > 0
+    assert [one.missed_classes for one in comparison.row("odd").by_seed] == [(), ("hate",)]
+    assert "Not one test row of a class was recognised: hate by odd with seed 1." in findings(comparison)
+
+
+def test_a_class_with_too_few_test_rows_is_not_called_missed():
+    names, rows = tuple("abcdefghijkl"), 60
+    wrong = np.flatnonzero(run("odd", names=names, rows=rows).test_labels == 0).tolist()
+    assert 0 < len(wrong) < 10
+    comparison = compare_runs([run("odd", names=names, rows=rows, wrong=wrong)])
+    assert comparison.row("odd").classes["a"].recall.mean == 0
+    assert not any("was recognised" in sentence for sentence in findings(comparison))
+
+
 def test_an_accuracy_below_the_majority_class_is_flagged():
     comparison = compare_runs([run("odd", good=-0.5), run("majority", constant=True)])
     assert "below majority" in comparison.row("odd").flags

@@ -23,6 +23,8 @@ class SeedRow(Record):
     brier_score: float | None
     """As trained, before any temperature, as is the next."""
     expected_calibration_error: float | None
+    missed_classes: tuple[str, ...]
+    """Of which no test row was recognised; those with too few test rows to tell are not looked at."""
     temperature: float | None
     """Fitted to the validation rows."""
     validation_macro_f1: float | None

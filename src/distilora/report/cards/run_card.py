@@ -55,7 +55,7 @@ def run_card(comparison: Comparison, result: Result, *, run: Path) -> str:
     sections = {
         "How to use it": usage(result, encoder, start_kind=start_kind),
         "Labels": [passages.labels_table(result.data.label_names, result.data.positive)],
-        "Intended use and limits": [passages.limits(_own_limits(row, comparison))],
+        "Intended use and limits": [passages.limits(_own_limits(row, comparison, result.seed))],
         "How it was made": [passages.bullets(how_made(result, encoder, settings, making=making))],
         "Scores": score_tables(row, result),
         "Probabilities": calibration_sentences(row, result.seed),
@@ -109,9 +109,12 @@ def _lead(result: Result, encoder: EncoderIdentity, making: Making) -> str:
     )
 
 
-def _own_limits(row: MethodRow, comparison: Comparison) -> Iterable[str]:
+def _own_limits(row: MethodRow, comparison: Comparison, seed: int) -> Iterable[str]:
     if row.seeds and "one class" in row.flags:
         yield "At least one seed of this method gave every test text the same class."
+    missed = [passages.foreign(name) for one in row.by_seed if one.seed == seed for name in one.missed_classes]
+    if missed:
+        yield f"It recognised not one test text of these classes: {', '.join(missed)}."
     if "below majority" in row.flags:
         yield "Its accuracy is below that of always saying the largest class."
     if "not above tfidf" in row.flags:

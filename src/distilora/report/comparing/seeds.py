@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from distilora.evaluation.calibration import Calibration
+from distilora.evaluation.records import Evaluation
 from distilora.models.search_records import LayerSearch
 from distilora.report.comparing.answers import Answers, Runs
+from distilora.report.records import FEW_ROWS
 from distilora.report.run_records import MadeWith, SeedRow, SeedSearch
 from distilora.runs import Result
 
@@ -37,6 +39,7 @@ def _seed_row(result: Result, as_trained: Calibration | None, after: Calibration
         roc_auc=test.roc_auc if test else None,
         brier_score=as_trained.brier_score if as_trained else None,
         expected_calibration_error=as_trained.expected_calibration_error if as_trained else None,
+        missed_classes=_missed_classes(test) if test else (),
         temperature=after.temperature if after else None,
         validation_macro_f1=result.validation.macro_f1 if result.validation else None,
         epochs=result.epochs,
@@ -77,3 +80,7 @@ def made_with(records: Runs) -> MadeWith:
         versions={name: tuple(found) for name, found in versions.items()},
         machines=tuple(dict.fromkeys(result.machine for result in results)),
     )
+
+
+def _missed_classes(test: Evaluation) -> tuple[str, ...]:
+    return tuple(name for name, of_it in test.per_class.items() if of_it.support >= FEW_ROWS and not of_it.recall)

@@ -50,19 +50,34 @@ def _training(method: str, events: Sequence[SeedEvent]) -> str:
 
 
 def suspicious_methods(comparison: Comparison) -> list[str]:
-    """Return which methods say one class, or are below always saying the largest."""
+    """Return which methods say one class, never find another, or are below always saying the largest."""
     constant = [row.method for row in comparison.candidates if "one class" in row.flags]
     below = [row.method for row in comparison.candidates if "below majority" in row.flags]
     majority = comparison.row(MAJORITY)
     sentences = []
     if constant:
         sentences.append(f"{listed(constant)}: at least one seed gave every test row the same class.")
+    blind = [told for row in comparison.candidates if row.method not in constant for told in _blind_seeds(row)]
+    if blind:
+        sentences.append(f"Not one test row of a class was recognised: {'; '.join(blind)}.")
     if below and majority and majority.accuracy:
         sentences.append(
             f"{listed(below)}: the accuracy is below the {number(majority.accuracy.mean)} of "
             f"always saying the largest class."
         )
     return sentences
+
+
+def _blind_seeds(row: MethodRow) -> list[str]:
+    """Return each class that some seed never recognised, with the seeds: a mean over seeds hides that."""
+    missed: dict[str, list[str]] = {}
+    for one in row.by_seed:
+        for name in one.missed_classes:
+            missed.setdefault(name, []).append(str(one.seed))
+    return [
+        f"{printable(name)} by {printable(row.method)} with seed{'s' if len(seeds) > 1 else ''} {listed(seeds)}"
+        for name, seeds in missed.items()
+    ]
 
 
 def void_methods(comparison: Comparison) -> list[str]:

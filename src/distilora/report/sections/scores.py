@@ -19,6 +19,8 @@ FLAG_WORDS: Mapping[Flag, str] = {
 
 def _remarks(row: MethodRow) -> str:
     words = [FLAG_WORDS[flag] for flag in row.flags]
+    if "one class" not in row.flags and any(one.missed_classes for one in row.by_seed):
+        words.append("a seed misses a class")
     if row.void and not row.is_void:
         words.append(f"{len(row.void)} of {len(row.void) + len(row.seeds)} seeds void")
     return "; ".join(words)
