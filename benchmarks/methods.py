@@ -177,6 +177,7 @@ def _method(row: MethodRow, test: PairTest | None, costs: MethodCosts | None) ->
         "validation_macro_f1": _mean(row.validation_macro_f1),
         "macro_f1": None if row.macro_f1 is None else row.macro_f1.model_dump(),
         "accuracy": _mean(row.accuracy),
+        "missed_classes": {str(run.seed): list(run.missed_classes) for run in row.by_seed if run.missed_classes},
         "to_odd": None if test is None else test.model_dump(include={"value", "low", "high", "p", "p_holm"}),
         "size_mb": None if costs is None else costs.size_mb,
         "precision": None if costs is None else costs.precision,
@@ -229,7 +230,9 @@ def conclusions(found: Mapping[str, Any]) -> str:
         for word in ("better", "worse")
     )
     shown = f"Shown to be better than `{REFERENCE}` on test rows: {better}. Shown to be worse, so losers here: {worse}."
-    return "\n\n".join([*_of_best_student(found["best_student"]), shown, *_of_last_epochs(found["methods"])]) + "\n"
+    methods = found["methods"]
+    said = [*_of_best_student(found["best_student"]), shown, *_of_last_epochs(methods), *_of_classes(methods)]
+    return "\n\n".join(said) + "\n"
 
 
 def _of_last_epochs(methods: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -243,6 +246,16 @@ def _of_last_epochs(methods: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"With every seed best after the last epoch, so more epochs may bring more: {', '.join(climbing)}."]
 
 
+def _of_classes(methods: Sequence[Mapping[str, Any]]) -> list[str]:
+    blind = [
+        f"`{method['method']}` with seed {seed} ({', '.join(names)})"
+        for method in methods
+        if method["kind"] != "baseline"
+        for seed, names in method["missed_classes"].items()
+    ]
+    return [f"Not one test row of a class was recognised by {', '.join(blind)}."] if blind else []
+
+
 def _of_best_student(best: Mapping[str, Any] | None) -> list[str]:
     if best is None:
         return []
@@ -250,7 +263,10 @@ def _of_best_student(best: Mapping[str, Any] | None) -> list[str]:
     if best["to_odd"] is None:
         return [f"{picked}."]
     beats = "beats" if best["beats_odd"] else "is not shown to beat"
-    figures = f"(points, 95 % interval; Holm's p) {_against(best['to_odd'])}"
+    value, low, high = _points(best["to_odd"])
+    figures = (
+        f"{value} points (95 % interval {low} to {high}; p {best['to_odd']['p_holm']:.3f} after Holm's correction)"
+    )
     return [f"{picked}; it {beats} `{REFERENCE}` on test rows: {figures}."]
 
 
@@ -281,7 +297,7 @@ def _line(method: Mapping[str, Any]) -> str:
         verdict(test),
         _best_epochs(method),
         _training_time(method),
-        _figure(method["size_mb"], "{:.1f} MB" + (" fp32" if method["precision"] == "fp32" else "")),
+        _figure(method["size_mb"], "{:.1f} MB" + ("" if method["precision"] == "int8" else f" {method['precision']}")),
         _figure(method["latency_64_tokens_p50_ms"], "{:.2f} ms"),
     ]
     return f"| {' | '.join(cells)} |"
@@ -315,8 +331,12 @@ def verdict(test: Mapping[str, float] | None) -> str:
 
 
 def _against(test: Mapping[str, float]) -> str:
-    value, low, high = (100 * test[key] for key in ("value", "low", "high"))
-    return f"{value:+.1f} ({low:+.1f} to {high:+.1f}; {test['p_holm']:.3f})"
+    value, low, high = _points(test)
+    return f"{value} ({low} to {high}; {test['p_holm']:.3f})"
+
+
+def _points(test: Mapping[str, float]) -> list[str]:
+    return [f"{100 * test[key]:+.1f}" for key in ("value", "low", "high")]
 
 
 def _f1(value: float | None) -> str:

@@ -55,10 +55,12 @@ def test_a_student_beats_the_plain_one_only_where_the_test_rows_show_it(
     }
     best = script["_best_student"](rows, {"even": test})
     verdicts = {"odd": None, "even": test.model_dump()}
-    methods = [{"method": name, "to_odd": to_odd, "best_epochs": []} for name, to_odd in verdicts.items()]
+    rest = {"kind": "student", "best_epochs": [], "missed_classes": {}}
+    methods = [{"method": name, "to_odd": to_odd, **rest} for name, to_odd in verdicts.items()]
     said = script["conclusions"]({"best_student": best, "methods": methods})
     assert f"Of the models of half the depth, `even` is best on validation rows; it {beats} on test rows: " in said
-    assert f" {100 * value:+.1f} ({100 * value - 1:+.1f} to {100 * value + 1:+.1f}; {p:.3f})." in said
+    interval = f"95 % interval {100 * value - 1:+.1f} to {100 * value + 1:+.1f}"
+    assert f" {100 * value:+.1f} points ({interval}; p {p:.3f} after Holm's correction)." in said
     assert f"Shown to be better than `odd` on test rows: {better}. Shown to be worse, so losers here: {worse}." in said
 
 
@@ -78,7 +80,9 @@ def test_the_table_of_methods_tells_what_each_needs_and_which_could_go_on(monkey
     ]
     scored = {"validation_macro_f1": 0.7, "macro_f1": {"mean": 0.7, "interval": None}, "to_odd": None, "void": []}
     scored |= {"seeds": 2, "size_mb": None, "precision": None, "latency_64_tokens_p50_ms": None}
+    scored |= {"kind": "student", "missed_classes": {}}
     methods = [{"method": name, **scored, **script["_training"](name, records, rows, settings)} for name in seconds]
+    methods[2]["missed_classes"] = {"1": ["hate", "threat"]}
     cells = [
         [cell.strip() for cell in line.split("|")[6:8]]
         for line in script["table"]({"methods": methods}).splitlines()[1:]
@@ -90,7 +94,8 @@ def test_the_table_of_methods_tells_what_each_needs_and_which_could_go_on(monkey
         ["", "300 s (700 s)"],
     ]
     said = script["conclusions"]({"best_student": None, "methods": methods})
-    assert said.endswith("With every seed best after the last epoch, so more epochs may bring more: `odd-lora`.\n")
+    assert "With every seed best after the last epoch, so more epochs may bring more: `odd-lora`.\n" in said
+    assert said.endswith("Not one test row of a class was recognised by `odd-lora` with seed 1 (hate, threat).\n")
     half_void = {**methods[1], "void": ["seed 1: collapsed"]}
     assert "| .700; void: seed 1: collapsed |" in script["_line"](half_void)
 
