@@ -118,6 +118,17 @@ def test_of_many_methods_that_differ_from_the_teacher_four_are_named(crowded: Co
     assert any("of all 16 methods; a difference counts" in one for one in findings(crowded))
 
 
+def test_of_many_methods_that_are_level_four_are_named() -> None:
+    runs = [run(name, wrong=range(place, place + 20), rows=120) for place, name in enumerate(("teacher", *OTHERS))]
+    crowded = compare_runs([*runs, run("tfidf", wrong=range(24), rows=120)])
+    (best,) = [one for one in findings(crowded) if "No method is shown to be the best" in one]
+    level = [row.method for row in crowded.contenders]
+    assert len(level) > 8
+    assert best.endswith(f"to {', '.join(level[:4])} and {len(level) - 4} more.")
+    (tfidf,) = [one for one in findings(crowded) if "Ahead of TF-IDF" in one]
+    assert re.search(r"no difference was found: (\S+ \([^)]*\); ){4}\d+ more\.", tfidf)
+
+
 def test_with_many_methods_noise_has_a_line_for_each_of_them() -> None:
     blocks = robustness_section(made(("teacher", "odd", *OTHERS))).blocks
     (table,) = [block for block in blocks if isinstance(block, Table)]

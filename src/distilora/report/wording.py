@@ -11,6 +11,8 @@ from distilora.evaluation.records import Interval
 
 MISSING = "—"
 """Stands where there is no number."""
+_MOST_TOLD, _FIRST_TOLD = 8, 4
+"""Of more methods than the first number as many as the second are named."""
 _BIDI_CONTROLS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -175,6 +177,23 @@ def either(names: Sequence[str]) -> str:
 def _joined(names: Sequence[str], last: str) -> str:
     shown = [printable(name) for name in names]
     return last.join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
+
+
+def first_of(told: Sequence[str], *, see: str = "") -> list[str]:
+    """Return what is told of several methods; of more than eight that of the first four, and how many more there are.
+
+    Args:
+        told: of each method, the most important first.
+        see: where the others are found.
+
+    Example:
+        >>> first_of(["odd", "even"]), first_of(list("abcdefghi"), see="the table")
+        (['odd', 'even'], ['a', 'b', 'c', 'd', '5 more, see the table'])
+    """
+    if len(told) <= _MOST_TOLD:
+        return list(told)
+    more = f"{len(told) - _FIRST_TOLD} more"
+    return [*told[:_FIRST_TOLD], f"{more}, see {see}" if see else more]
 
 
 def counted(amount: int, noun: str) -> str:

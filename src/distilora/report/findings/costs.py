@@ -8,7 +8,7 @@ from distilora.evaluation.costs import MethodCosts
 from distilora.report.comparing.costs import TIMED_TOKENS, timed_ms
 from distilora.report.foreground import MOST_AT_ONCE
 from distilora.report.records import Comparison, CostRatio, MethodRow
-from distilora.report.wording import listed, number, printable
+from distilora.report.wording import first_of, listed, number, printable
 
 _MOST_METHODS = 6
 """Of more methods than these only the least and the most are told."""
@@ -64,9 +64,9 @@ def _unlike(known: Sequence[MethodCosts]) -> str:
         return ""
     are = "is" if len(large) == 1 else "are"
     return (
-        f" {listed(large)} {are} fp32, {listed(small)} int8, which takes a quarter of the room for each weight: sizes "
-        "and times tell of that as much as of the methods. A method is shipped as fp32 where int8 would change its "
-        "answers."
+        f" {listed(first_of(large))} {are} fp32, {listed(first_of(small))} int8, which takes a quarter of the room for "
+        "each weight: sizes and times tell of that as much as of the methods. A method is shipped as fp32 where int8 "
+        "would change its answers."
     )
 
 

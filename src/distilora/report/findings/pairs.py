@@ -8,13 +8,12 @@ from collections.abc import Sequence
 
 from distilora.report.foreground import is_crowded
 from distilora.report.records import Comparison, Difference, MethodRow
-from distilora.report.wording import counted, listed, p_words, points, points_span, printable
+from distilora.report.wording import counted, first_of, listed, p_words, points, points_span, printable
 
 _MOST_PAIRS = 6
 """Of more pairs than these only the number is told, and those of the first methods."""
-_MOST_TOLD, _FIRST_TOLD = 8, 4
-"""Of more methods than the first that differ from the teacher alike, as many as the second are named."""
 _FIRST_METHODS = frozenset({"odd", "even", "lora"})
+_FIGURE = "the figure"
 _WITHIN_SEEDS = "; seeds of one method vary by as much"
 Pairs = Sequence[tuple[MethodRow, MethodRow]]
 
@@ -101,26 +100,17 @@ def against_teacher(comparison: Comparison) -> str | None:
         return "No teacher has a score, so nothing is compared with one." if comparison.candidates else None
     gaps = [(row, row.to_teacher) for row in comparison.candidates if row.to_teacher is not None]
     shown = [(row, gap) for row, gap in gaps if gap.is_shown]
-    better = _first([_beside(row, gap, teacher) for row, gap in shown if gap.value > 0])
-    worse = _first([_beside(row, gap, teacher) for row, gap in shown if gap.value < 0])
-    level = _first(
-        [f"{printable(row.method)} ({gap_words(gap)})" for row, gap in gaps if not gap.is_shown and gap.interval]
-    )
+    better = [_beside(row, gap, teacher) for row, gap in shown if gap.value > 0]
+    worse = [_beside(row, gap, teacher) for row, gap in shown if gap.value < 0]
+    level = [f"{printable(row.method)} ({gap_words(gap)})" for row, gap in gaps if not gap.is_shown and gap.interval]
     untold = [row.method for row, gap in gaps if gap.interval is None]
     parts = [
-        *([f"better by more than chance in the rows {', '.join(better)}"] if better else []),
-        *([f"worse {', '.join(worse)}"] if worse else []),
-        *([f"no difference was found for {'; '.join(level)}"] if level else []),
+        *([f"better by more than chance in the rows {', '.join(first_of(better, see=_FIGURE))}"] if better else []),
+        *([f"worse {', '.join(first_of(worse, see=_FIGURE))}"] if worse else []),
+        *([f"no difference was found for {'; '.join(first_of(level, see=_FIGURE))}"] if level else []),
         *([f"nothing is known of {listed(untold)} without kept predictions"] if untold else []),
     ]
     return f"Against the teacher: {'; '.join(parts)}.{_alone(gaps)}" if parts else None
-
-
-def _first(told: Sequence[str]) -> list[str]:
-    """Return the first of what is told of many methods, the best of them, and how many more there are."""
-    if len(told) <= _MOST_TOLD:
-        return list(told)
-    return [*told[:_FIRST_TOLD], f"{len(told) - _FIRST_TOLD} more, see the figure"]
 
 
 def _beside(row: MethodRow, gap: Difference, teacher: MethodRow) -> str:
@@ -133,10 +123,9 @@ def _alone(gaps: Sequence[tuple[MethodRow, Difference]]) -> str:
     names = [row.method for row, gap in gaps if gap.interval and not gap.is_shown and gap.interval.leaves_out_zero]
     if not names:
         return ""
-    if len(names) > _MOST_TOLD:
-        names = [*names[:_FIRST_TOLD], f"{len(names) - _FIRST_TOLD} more"]
     each = "the interval leaves out 0" if len(names) == 1 else "each interval leaves out 0"
-    return f" For {listed(names)} {each}, but not once all pairs are counted: more test rows may show a difference."
+    named = listed(first_of(names))
+    return f" For {named} {each}, but not once all pairs are counted: more test rows may show a difference."
 
 
 def gap_words(gap: Difference) -> str:

@@ -19,7 +19,7 @@ from distilora.report.findings.costs import cost_sentence
 from distilora.report.findings.pairs import against_teacher, between_methods, gap_words, is_within_seeds
 from distilora.report.records import BASELINES, TFIDF, Comparison, MethodRow
 from distilora.report.sections.recommendation import choice_sentence
-from distilora.report.wording import listed, number, points, points_span, printable, span
+from distilora.report.wording import first_of, listed, number, points, points_span, printable, span
 
 
 class Finding(NamedTuple):
@@ -84,7 +84,7 @@ def _winner(comparison: Comparison) -> str:
         return f"{name} is the only method with a score: macro-F1 {number(best.macro_f1.mean)}{_in_brackets(best)}."
     sentence = f"{name} has the highest macro-F1 on the test rows, {number(best.macro_f1.mean)}{_in_brackets(best)}"
     if contenders:
-        level = listed([row.method for row in contenders])
+        level = listed(first_of([row.method for row in contenders]))
         return f"No method is shown to be the best: {sentence}, but no difference was found to {level}."
     return f"{sentence}{_lead(comparison, best)}."
 
@@ -117,7 +117,7 @@ def _against_tfidf(comparison: Comparison) -> list[str]:
     sentences = []
     if behind:
         first, *others = behind
-        more = "".join(f"; nor is {printable(row.method)}{_to_tfidf(row)}" for row in others)
+        more = "".join(f"; nor is {one}" for one in map(_beside_tfidf, others))
         sentences.append(
             f"{printable(first.method)} is not above {BASELINES[TFIDF]} in macro-F1{_to_tfidf(first)}{more}."
         )
@@ -135,7 +135,11 @@ def _against_tfidf(comparison: Comparison) -> list[str]:
 
 
 def _gaps(rows: Sequence[MethodRow]) -> str:
-    return "; ".join(f"{printable(row.method)}{_to_tfidf(row)}" for row in rows)
+    return "; ".join(first_of([_beside_tfidf(row) for row in rows]))
+
+
+def _beside_tfidf(row: MethodRow) -> str:
+    return f"{printable(row.method)}{_to_tfidf(row)}"
 
 
 def _to_tfidf(row: MethodRow) -> str:
