@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from distilora.report.adapting_records import SeedEvent
 from distilora.report.foreground import is_crowded
 from distilora.report.records import FEW_ROWS, LEVEL, MAJORITY, Comparison, MethodRow
-from distilora.report.wording import counted, listed, number, points, printable
+from distilora.report.wording import counted, first_of, listed, number, points, printable
 
 _SERIOUS = ("divergence", "collapse", "not-finite")
 _MOST_METHODS = 3
@@ -59,7 +59,7 @@ def suspicious_methods(comparison: Comparison) -> list[str]:
         sentences.append(f"{listed(constant)}: at least one seed gave every test row the same class.")
     blind = [told for row in comparison.candidates if row.method not in constant for told in _blind_seeds(row)]
     if blind:
-        sentences.append(f"Not one test row of a class was recognised: {'; '.join(blind)}.")
+        sentences.append(f"Not one test row of a class was recognised: {'; '.join(first_of(blind))}.")
     if below and majority and majority.accuracy:
         sentences.append(
             f"{listed(below)}: the accuracy is below the {number(majority.accuracy.mean)} of "
