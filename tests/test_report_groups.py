@@ -86,7 +86,7 @@ def test_of_many_changes_only_the_largest_are_told_in_the_sentence():
     many = tuple(change(name, -0.05 - index / 100) for index, name in enumerate("abcdefgh"))
     told = sentences(groups_section(with_changes(odd=many)))[0]
     assert told.count("(by") == 6
-    assert "and 2 more, see the table" in told
+    assert "; 2 more, see the table" in told
     assert "odd, h (" in told
     assert "odd, a (" not in told
 

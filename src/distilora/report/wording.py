@@ -179,21 +179,23 @@ def _joined(names: Sequence[str], last: str) -> str:
     return last.join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
 
 
-def first_of(told: Sequence[str], *, see: str = "") -> list[str]:
-    """Return what is told of several methods; of more than eight that of the first four, and how many more there are.
+def first_of(told: Sequence[str], *, most: int = _MOST_TOLD, shown: int = _FIRST_TOLD, see: str = "") -> list[str]:
+    """Return what is told of several things; of too many the first alone, and how many more there are.
 
     Args:
-        told: of each method, the most important first.
+        told: of each, the most important first.
+        most: things that are all told.
+        shown: how many are told where there are more than that.
         see: where the others are found.
 
     Example:
         >>> first_of(["odd", "even"]), first_of(list("abcdefghi"), see="the table")
         (['odd', 'even'], ['a', 'b', 'c', 'd', '5 more, see the table'])
     """
-    if len(told) <= _MOST_TOLD:
+    if len(told) <= most:
         return list(told)
-    more = f"{len(told) - _FIRST_TOLD} more"
-    return [*told[:_FIRST_TOLD], f"{more}, see {see}" if see else more]
+    more = f"{len(told) - shown} more"
+    return [*told[:shown], f"{more}, see {see}" if see else more]
 
 
 def counted(amount: int, noun: str) -> str:

@@ -10,7 +10,7 @@ from distilora.report.foreground import foreground, foreground_note
 from distilora.report.records import FEW_ROWS, LEVEL, ClassChange, Comparison, MethodRow
 from distilora.report.sections.cells import shown_change
 from distilora.report.sections.suites import suite_blocks
-from distilora.report.wording import MISSING, counted, p_words, points, points_span, printable
+from distilora.report.wording import MISSING, counted, first_of, p_words, points, points_span, printable
 
 _WHERE = "the table has all"
 _LISTED = 6
@@ -83,8 +83,7 @@ def _named(method: str, change: ClassChange) -> str:
 
 
 def _first(parts: Sequence[str]) -> str:
-    more = f"; and {len(parts) - _LISTED} more, see the table" if len(parts) > _LISTED else ""
-    return "; ".join(parts[:_LISTED]) + more
+    return "; ".join(first_of(parts, most=_LISTED, shown=_LISTED, see="the table"))
 
 
 def _class_table(comparison: Comparison, rows: Sequence[MethodRow]) -> Table:

@@ -14,6 +14,7 @@ from distilora.report.wording import (
     MISSING,
     count,
     counted,
+    first_of,
     listed,
     number,
     p_words,
@@ -92,8 +93,7 @@ def _ahead_on_test(comparison: Comparison, found: Recommendation) -> str:
     ]
     if not ahead:
         return ""
-    more = [f"{len(ahead) - _MOST_AHEAD} more"] if len(ahead) > _MOST_AHEAD else []
-    names = listed([*ahead[:_MOST_AHEAD], *more])
+    names = listed(first_of(ahead, most=_MOST_AHEAD, shown=_MOST_AHEAD))
     verb = "is" if len(ahead) == 1 else "are"
     return f" But on the test rows, which have no say in this, {names} {verb} better by more than chance."
 

@@ -12,7 +12,7 @@ from distilora.report.blocks import Block, Bullets, Fold, Paragraph, Table, figu
 from distilora.report.records import Comparison
 from distilora.report.sections.cells import shown_change
 from distilora.report.suite_wording import MEASURE_WORDS, group_words, words_of_test
-from distilora.report.wording import MISSING, counted, number, points, printable, shortened, source_name, span
+from distilora.report.wording import MISSING, counted, first_of, number, points, printable, shortened, source_name, span
 
 _LISTED = 6
 """Shown changes told in a sentence."""
@@ -90,9 +90,8 @@ def _found(model: AssessedModel, assessment: Assessment) -> str:
 
 def _named(changes: Sequence[Change]) -> str:
     """Return the first changes in words; those over all rows are named as such."""
-    parts = [f"{_quoted(change)} by {points(change.value, signed=False)} points" for change in changes[:_LISTED]]
-    more = [f"{len(changes) - _LISTED} more"] if len(changes) > _LISTED else []
-    return ", ".join([*parts, *more])
+    parts = [f"{_quoted(change)} by {points(change.value, signed=False)} points" for change in changes]
+    return ", ".join(first_of(parts, most=_LISTED, shown=_LISTED))
 
 
 def _quoted(change: Change) -> str:
