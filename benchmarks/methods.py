@@ -25,10 +25,12 @@ from distilora.data.records import PARTS
 from distilora.data.sources import read_from_settings
 from distilora.data.splits import split_comments
 from distilora.evaluation.costs import MethodCosts, read_costs
+from distilora.evaluation.records import Interval
 from distilora.evaluation.significance import PairTest, compare_with
 from distilora.experiment.runner import Engine, in_turn
 from distilora.files import write_whole
 from distilora.report.records import Comparison, MethodRow
+from distilora.report.wording import points, points_span
 from distilora.runs import RunRecord, load_experiment
 from trained_models import say
 
@@ -263,10 +265,9 @@ def _of_best_student(best: Mapping[str, Any] | None) -> list[str]:
     if best["to_odd"] is None:
         return [f"{picked}."]
     beats = "beats" if best["beats_odd"] else "is not shown to beat"
-    value, low, high = _points(best["to_odd"])
-    figures = (
-        f"{value} points (95 % interval {low} to {high}; p {best['to_odd']['p_holm']:.3f} after Holm's correction)"
-    )
+    test = best["to_odd"]
+    gap = f"{points(test['value'])} points (95 % interval {_span(test)}"
+    figures = f"{gap}; p {test['p_holm']:.3f} after Holm's correction)"
     return [f"{picked}; it {beats} `{REFERENCE}` on test rows: {figures}."]
 
 
@@ -331,12 +332,11 @@ def verdict(test: Mapping[str, float] | None) -> str:
 
 
 def _against(test: Mapping[str, float]) -> str:
-    value, low, high = _points(test)
-    return f"{value} ({low} to {high}; {test['p_holm']:.3f})"
+    return f"{points(test['value'])} ({_span(test)}; {test['p_holm']:.3f})"
 
 
-def _points(test: Mapping[str, float]) -> list[str]:
-    return [f"{100 * test[key]:+.1f}" for key in ("value", "low", "high")]
+def _span(test: Mapping[str, float]) -> str:
+    return points_span(Interval(low=test["low"], high=test["high"]))
 
 
 def _f1(value: float | None) -> str:

@@ -59,8 +59,8 @@ def test_a_student_beats_the_plain_one_only_where_the_test_rows_show_it(
     methods = [{"method": name, "to_odd": to_odd, **rest} for name, to_odd in verdicts.items()]
     said = script["conclusions"]({"best_student": best, "methods": methods})
     assert f"Of the models of half the depth, `even` is best on validation rows; it {beats} on test rows: " in said
-    interval = f"95 % interval {100 * value - 1:+.1f} to {100 * value + 1:+.1f}"
-    assert f" {100 * value:+.1f} points ({interval}; p {p:.3f} after Holm's correction)." in said
+    shown, low, high = (f"{100 * end:+.1f}".replace("-", "−") for end in (test.value, test.low, test.high))
+    assert f" {shown} points (95 % interval {low} to {high}; p {p:.3f} after Holm's correction)." in said
     assert f"Shown to be better than `odd` on test rows: {better}. Shown to be worse, so losers here: {worse}." in said
 
 
