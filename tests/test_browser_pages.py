@@ -16,9 +16,11 @@ from distilora.serve.problems import KINDS
 REQUESTS = 12
 """That the small server has in hand at once: more than a page needs."""
 
-HALF_A_REQUEST = (
-    b"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+HEAD_ALONE = (
+    b"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 9\r\n"
+    b"Expect: 100-continue\r\n\r\n"
 )
+"""Of a request whose body does not come; the server answers ``100 Continue`` once it has the request in hand."""
 
 
 @pytest.fixture(scope="module")
@@ -163,8 +165,8 @@ def test_a_server_with_too_much_to_do_says_when_to_come_again(browser: Browser, 
         port = urlsplit(small_site.address).port
         for _ in range(REQUESTS):
             stranger = waiting.enter_context(socket.create_connection(("127.0.0.1", port)))
-            stranger.sendall(HALF_A_REQUEST)
-        page.wait_for_timeout(200)
+            stranger.sendall(HEAD_ALONE)
+            assert stranger.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         page.get_by_role("button", name="Classify").click()
         expect(page.get_by_role("alert")).to_contain_text(KINDS["too-busy"].title)
         expect(page.get_by_role("alert")).to_contain_text("Try again in 1 s; nothing you wrote is lost.")
