@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import signal
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -23,6 +24,9 @@ STORE_BYTES = 128 * 2**20
 _PREFIX = "distilora-ray-"
 _LONGEST_FOLDER = 36
 """Of the names of sockets in it the system takes 107 characters."""
+
+_LINE_OF_RAY = re.compile(rb"\[\d{4}-\d\d-\d\d [\d:,]+ [A-Z] \d+ \d+\] ")
+_STDERR = 2
 
 
 def require_ray() -> None:
@@ -76,7 +80,8 @@ def ray_session(*, address: str | None, processors: int | None, store_bytes: int
             sys.exit(128 + ends[0])
         raise
     finally:
-        ray.shutdown()
+        with _without_lines_of_ray():
+            ray.shutdown()
         _on_sigterm(before or signal.SIG_DFL)
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -85,6 +90,31 @@ def ray_session(*, address: str | None, processors: int | None, store_bytes: int
 def _on_sigterm(handler: Any) -> None:
     if threading.current_thread() is threading.main_thread():  # the others may set none
         signal.signal(signal.SIGTERM, handler)
+
+
+@contextmanager
+def _without_lines_of_ray() -> Iterator[None]:
+    """Leave out of standard error what Ray's C++ says of tasks that end with it; all else comes when this ends.
+
+    Ray has no setting for it: told to be silent (``RAY_BACKEND_LOG_LEVEL``), it writes a line about having been told.
+    """
+    try:
+        terminal = os.dup(_STDERR)
+    except OSError:  # it is closed
+        yield
+        return
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), _STDERR)
+        try:
+            yield
+        finally:
+            os.dup2(terminal, _STDERR)
+            os.close(terminal)
+            said.seek(0)
+            with suppress(OSError):  # nobody reads it any more
+                for line in said:
+                    if not _LINE_OF_RAY.match(line):
+                        os.write(_STDERR, line)
 
 
 def begin_at(home: str) -> None:
