@@ -30,7 +30,8 @@ from distilora.evaluation.significance import PairTest, compare_with
 from distilora.experiment.runner import Engine, in_turn
 from distilora.files import write_whole
 from distilora.report.records import Comparison, MethodRow
-from distilora.report.wording import points, points_span
+from distilora.report.sections.cells import bare_p
+from distilora.report.wording import p_words, points, points_span
 from distilora.runs import RunRecord, load_experiment
 from trained_models import say
 
@@ -267,7 +268,7 @@ def _of_best_student(best: Mapping[str, Any] | None) -> list[str]:
     beats = "beats" if best["beats_odd"] else "is not shown to beat"
     test = best["to_odd"]
     gap = f"{points(test['value'])} points (95 % interval {_span(test)}"
-    figures = f"{gap}; p {test['p_holm']:.3f} after Holm's correction)"
+    figures = f"{gap}; {p_words(test['p_holm'])} after Holm's correction)"
     return [f"{picked}; it {beats} `{REFERENCE}` on test rows: {figures}."]
 
 
@@ -332,7 +333,7 @@ def verdict(test: Mapping[str, float] | None) -> str:
 
 
 def _against(test: Mapping[str, float]) -> str:
-    return f"{points(test['value'])} ({_span(test)}; {test['p_holm']:.3f})"
+    return f"{points(test['value'])} ({_span(test)}; {bare_p(test['p_holm']).text})"
 
 
 def _span(test: Mapping[str, float]) -> str:

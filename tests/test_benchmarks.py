@@ -34,15 +34,15 @@ def test_the_comments_without_labels_are_whole_and_those_of_the_call(
 
 
 @pytest.mark.parametrize(
-    ("value", "p", "beats", "better", "worse"),
+    ("value", "p", "chance", "beats", "better", "worse"),
     [
-        (0.03, 0.01, "beats `odd`", "`even`", "none"),
-        (0.03, 0.06, "is not shown to beat `odd`", "none", "none"),
-        (-0.03, 0.01, "is not shown to beat `odd`", "none", "`even`"),
+        (0.03, 0.0003, "< 0.001", "beats `odd`", "`even`", "none"),
+        (0.03, 0.06, "= 0.060", "is not shown to beat `odd`", "none", "none"),
+        (-0.03, 0.01, "= 0.010", "is not shown to beat `odd`", "none", "`even`"),
     ],
 )
 def test_a_student_beats_the_plain_one_only_where_the_test_rows_show_it(
-    monkeypatch: pytest.MonkeyPatch, *, value: float, p: float, beats: str, better: str, worse: str
+    monkeypatch: pytest.MonkeyPatch, *, value: float, p: float, chance: str, beats: str, better: str, worse: str
 ) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     script = runpy.run_path(str(BENCHMARKS / "methods.py"))
@@ -60,7 +60,8 @@ def test_a_student_beats_the_plain_one_only_where_the_test_rows_show_it(
     said = script["conclusions"]({"best_student": best, "methods": methods})
     assert f"Of the models of half the depth, `even` is best on validation rows; it {beats} on test rows: " in said
     shown, low, high = (f"{100 * end:+.1f}".replace("-", "−") for end in (test.value, test.low, test.high))
-    assert f" {shown} points (95 % interval {low} to {high}; p {p:.3f} after Holm's correction)." in said
+    assert f" {shown} points (95 % interval {low} to {high}; p {chance} after Holm's correction)." in said
+    assert script["_against"](verdicts["even"]) == f"{shown} ({low} to {high}; {chance.removeprefix('= ')})"
     assert f"Shown to be better than `odd` on test rows: {better}. Shown to be worse, so losers here: {worse}." in said
 
 
