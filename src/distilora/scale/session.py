@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -98,12 +98,13 @@ def _without_lines_of_ray() -> Iterator[None]:
 
     Ray has no setting for it: told to be silent (``RAY_BACKEND_LOG_LEVEL``), it writes a line about having been told.
     """
-    try:
-        terminal = os.dup(_STDERR)
-    except OSError:  # it is closed
-        yield
-        return
-    with tempfile.TemporaryFile() as said:
+    with ExitStack() as opened:
+        try:
+            said = opened.enter_context(tempfile.TemporaryFile())
+            terminal = os.dup(_STDERR)
+        except OSError:  # there is no room for a file, or standard error is closed
+            yield
+            return
         os.dup2(said.fileno(), _STDERR)
         try:
             yield
