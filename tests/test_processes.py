@@ -35,12 +35,24 @@ INSIDE = {
     "training": {"learning_rate": 2e-4},
 }
 METHODS = ("teacher", "odd", "odd-inside")
+# The main process puts a run's folder in its place as soon as it is complete, whatever the others are at.
+WATCHED = """
+import os, runpy, sys
+def refuse(event, given):
+    if event in ("open", "os.scandir", "os.listdir") and ".partial" in str(given[0]):
+        raise RuntimeError(f"{event} {given[0]}: that is for the main process alone")
+if os.environ["RANK"] != "0":
+    sys.addaudithook(refuse)
+runpy.run_module("distilora", run_name="__main__")
+"""
 
 
-def started(experiment: Path, out: Path, *, launcher: tuple[str, ...] = LAUNCHER) -> subprocess.Popen[str]:
+def started(
+    experiment: Path, out: Path, *, launcher: tuple[str, ...] = LAUNCHER, program: tuple[str, ...] = ("-m", "distilora")
+) -> subprocess.Popen[str]:
     """Start a comparison on two processes, with gloo, as no GPU is seen."""
     return subprocess.Popen(
-        [*launcher, "-m", "distilora", "compare", str(experiment), "--out", str(out), "--no-export"],
+        [*launcher, *program, "compare", str(experiment), "--out", str(out), "--no-export"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -88,9 +100,13 @@ def experiment(settings: ExperimentSettings, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="module")
 def shared(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Return the folder of an undisturbed comparison on two processes, and what they printed."""
-    folder = tmp_path_factory.mktemp("shared")
-    return folder, finished(started(experiment, folder))[0]
+    """Return the folder of an undisturbed comparison on two processes, and what they printed.
+
+    It fails where another than the main process looks into the folder of a run that is being made.
+    """
+    folder, watched = tmp_path_factory.mktemp("shared"), tmp_path_factory.mktemp("watched") / "watched.py"
+    watched.write_text(WATCHED)
+    return folder, finished(started(experiment, folder, program=(str(watched),)))[0]
 
 
 def test_two_processes_log_the_losses_of_one(

@@ -124,7 +124,8 @@ def _train(
     fitted = fit(method, materials, seed=seed, parents=parents, checkpoints=checkpoints)
     training = fitted.training
     with events_kept(lambda: training.events):
-        passed = [*fitted.guards, by_main(lambda: _saved(fitted, materials, partial))]
+        # The others never look into the folder: the main process puts it in its place while they are still at work.
+        guard, saved_bytes = by_main(lambda: _saved(fitted, materials, partial))
     logits = {"validation": fitted.validation_logits}
     if method.kind == "teacher":
         logits["train"] = shared_logits(fitted.model, materials.texts["train"], bf16=uses_bf16(method.training))
@@ -138,12 +139,12 @@ def _train(
         layers=fitted.candidate.layers,
         parameters=fitted.parameters,
         trainable_parameters=fitted.trainable_parameters,
-        size_bytes=_size_bytes(partial) + fitted.candidate.base_bytes,
+        size_bytes=saved_bytes + fitted.candidate.base_bytes,
         training_seconds=training.seconds,
         training_memory_mib=training.memory_mib,
         epochs=training.epochs,
         best_epoch=training.best_epoch,
-        guards=tuple(passed),
+        guards=(*fitted.guards, guard),
         events=training.events,
         validation=fitted.validation,
         test=evaluate_logits(logits["test"], materials.labels["test"], label_names=materials.label_names),
@@ -151,12 +152,12 @@ def _train(
     return _Made(result, history_of(training), with_labels(logits, materials.labels))
 
 
-def _saved(fitted: Fitted, materials: Materials, partial: Path) -> str:
-    """Save the model, and return the guard that its files have passed."""
+def _saved(fitted: Fitted, materials: Materials, partial: Path) -> tuple[str, int]:
+    """Save the model; return the guard that its files have passed, and how many bytes its weights have."""
     _save(fitted.model, materials, partial)
     if fitted.candidate.search is not None:
         write_layer_search(partial, fitted.candidate.search)
-    return _check_reload(fitted, materials, partial)
+    return _check_reload(fitted, materials, partial), _size_bytes(partial)
 
 
 def _check_reload(fitted: Fitted, materials: Materials, partial: Path) -> str:
